@@ -26,7 +26,7 @@ def core_extension() -> Extension:
         define_macros=[("Py_LIMITED_API", "0x030a0000")] if LIMITED else [],
         py_limited_api=LIMITED,
         extra_compile_args=flags,
-        # By hand, because "-pthread" must reach the linker on systems whose libc keeps threads apart.
+        # The linker needs it where libc keeps threads in a library of their own.
         extra_link_args=["-pthread"],
     )
 

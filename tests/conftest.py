@@ -12,8 +12,9 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-import leaks
 import pytest
+
+import leaks
 
 LIMIT = 120.0
 
@@ -76,8 +77,8 @@ def _nothing_left(_session: None) -> Iterator[None]:
 def run_script(tmp_path: Path) -> Script:
     """Runs `code` as a program of its own: `run_script(code, *args, timeout=60, env=None)`.
 
-    `env` is added to the environment.  A program that exceeds its time is asked for its stacks, then
-    killed with everything it started, and the test fails with what they said.
+    `env` is added to the environment.  A program that exceeds its time is asked for its stacks,
+    then killed with everything it started, and the test fails with what they said.
     """
     number = 0
 

@@ -1,9 +1,9 @@
 """What a test may not leave behind: processes, files, SysV sets, descriptors.
 
 `before = snapshot()`, run the test, `leaked(before)` says in words what is left, and kills the
-processes among it so that the next test starts clean.  A thing that is about to go (a process on its
-way out, a file of a neighbour that exists for an instant) is no leak: only what is still there after
-a grace period is.
+processes among it so that the next test starts clean.  A thing that is about to go (a process on
+its way out, a file of a neighbour that exists for an instant) is no leak: only what is still there
+after a grace period is.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ _PUBLIC_DIRS = {Path(p) for p in ("/dev/shm", "/tmp", "/var/tmp")} | {
 
 
 def adopt_orphans() -> None:
-    """Makes this process the parent of orphaned descendants, so that none of them escapes the check.
+    """Makes this process the parent of orphaned descendants: none of them escapes the check.
 
-    They are then ours to reap, too: `snapshot` and `leaked` do that.
+    They are then ours to reap, too: `snapshot` and `leaked` do that, not `init` at once.  A test
+    that waits for an orphan's end has to look for a zombie.
     """
     pr_set_child_subreaper = 36
     ctypes.CDLL(None, use_errno=True).prctl(pr_set_child_subreaper, 1, 0, 0, 0)
@@ -155,8 +156,7 @@ def _sysv() -> frozenset[str]:
 
 def _command(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(
-            errors="replace"
-        ).strip() or "?"
+        words = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
+        return " ".join(words).strip() or "?"
     except OSError:
         return "gone meanwhile"
