@@ -65,7 +65,7 @@ def demonstrate(folder: Path, env: dict[str, str]) -> bool:
         good = False
     print(f"\nafter its first line: {CONTEXT_LINE.format('…')}")
     for context in CONTEXTS:
-        program = folder / f"{context}.py"
+        program = folder / f"with-{context}.py"
         assert PROGRAM.startswith(FIRST_LINE)
         program.write_text(
             PROGRAM.replace(FIRST_LINE, FIRST_LINE + CONTEXT_LINE.format(context), 1)
@@ -77,19 +77,17 @@ def demonstrate(folder: Path, env: dict[str, str]) -> bool:
 
 
 def main(arguments: list[str]) -> int:
-    if not arguments and not Path("/dev/shm").exists():
-        arguments = ["gone"]
-    if not arguments:
+    if not arguments and Path("/dev/shm").exists():
         # The namespace is entered by a program of its own, and this one is run again inside it.
-        status = subprocess.call([str(BED), "gone", sys.executable, __file__, "gone"])
+        status = subprocess.call([str(BED), "gone", sys.executable, __file__, "namespace"])
         return main(["simulated"]) if status == NO_NAMESPACE else status
-    (place,) = arguments
     env = dict(os.environ)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if place == "gone":
+        if arguments != ["simulated"]:
             assert not Path("/dev/shm").exists()
-            print("There is no /dev/shm here.\n")
+            where = "in a mount namespace of this demo's own" if arguments else "on this machine"
+            print(f"There is no /dev/shm here, {where}.\n")
         else:
             print("No mount namespace is permitted here, so a missing /dev/shm is simulated:")
             print("the native SemLock raises the error that it raises there.\n")
