@@ -62,6 +62,6 @@ $(BUILT): $(SOURCES) | $(PY)
 	touch $@
 
 # The extras are read from what the rule above installed.
-$(VENV)/.with-%: pyproject.toml $(BUILT)
+$(VENV)/.with-%: pyproject.toml | $(BUILT)
 	$(PIP) 'altsem[$*]'
 	touch $@
