@@ -1,0 +1,114 @@
+/* barrier.c - Rendezvous: the shared part of a Barrier, which brings the action (synchronize.py). */
+#include "binding.h"
+
+#include <errno.h>
+
+static int barrier_init(PyObject *self, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"parties", NULL};
+    PyObject *object;
+    int parties;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O:Rendezvous", names, &object) ||
+        parse_int(object, &parties) != 0)
+        return -1;
+    if (parties < 1) {
+        PyErr_Format(PyExc_ValueError, "a Barrier needs at least 1 party, not %R", object);
+        return -1;
+    }
+    return primitive_make((Primitive *)self, ALTSEM_BARRIER, 0, parties, "Barrier");
+}
+
+/* The last to arrive: runs the action, then releases the others. */
+static int run_action(Primitive *self, PyObject *action, uint32_t generation) {
+    if (action != Py_None) {
+        PyObject *result = PyObject_CallObject(action, NULL);
+        if (!result) {
+            altsem_barrier_abort(self->segment, self->slot);
+            return -EINTR; /* with an exception set */
+        }
+        Py_DECREF(result);
+    }
+    return altsem_barrier_trip(self->segment, self->slot, generation);
+}
+
+static PyObject *meet(PyObject *op, PyObject *const *args, Py_ssize_t nargs) {
+    READY(op);
+    Primitive *self = (Primitive *)op;
+    uint32_t index, generation;
+    double seconds;
+    int result;
+    if (nargs != 2) {
+        PyErr_SetString(PyExc_TypeError, "meet(action, timeout) takes 2 arguments");
+        return NULL;
+    }
+    int limited = parse_timeout(args[1], &seconds);
+    if (limited < 0) return NULL;
+    int64_t deadline = limited ? altsem_deadline_in(seconds) : ALTSEM_FOREVER;
+    SLEEP(result, altsem_barrier_arrive(self->segment, self->slot, deadline, &index, &generation));
+    if (result == 1) {
+        result = run_action(self, args[0], generation);
+    } else if (result == 0) {
+        SLEEP(result, altsem_barrier_wait(self->segment, self->slot, generation, deadline));
+        if (result == -EINTR) altsem_barrier_withdraw(self->slot, generation);
+    } else if (result == -ETIMEDOUT) {
+        altsem_barrier_abort(self->segment, self->slot);
+    }
+    if (result == 0) return PyLong_FromUnsignedLong(index);
+    if (result == -EPIPE || result == -ETIMEDOUT) Py_RETURN_NONE;
+    return result == -EINTR ? NULL : raise_errno(result);
+}
+
+static PyObject *abort_it(PyObject *self, PyObject *unused) {
+    (void)unused;
+    READY(self);
+    altsem_barrier_abort(((Primitive *)self)->segment, ((Primitive *)self)->slot);
+    Py_RETURN_NONE;
+}
+
+static PyObject *reset(PyObject *self, PyObject *unused) {
+    (void)unused;
+    READY(self);
+    altsem_barrier_reset(((Primitive *)self)->segment, ((Primitive *)self)->slot);
+    Py_RETURN_NONE;
+}
+
+static PyObject *get_parties(PyObject *self, void *unused) {
+    (void)unused;
+    READY(self);
+    return PyLong_FromLong(altsem_slot_maxvalue(((Primitive *)self)->slot));
+}
+
+static PyObject *get_waiting(PyObject *self, void *unused) {
+    (void)unused;
+    READY(self);
+    return PyLong_FromUnsignedLong(altsem_barrier_waiting(((Primitive *)self)->slot));
+}
+
+static PyObject *get_broken(PyObject *self, void *unused) {
+    (void)unused;
+    READY(self);
+    return PyBool_FromLong(altsem_barrier_broken(((Primitive *)self)->slot));
+}
+
+static PyMethodDef methods[] = {
+    {"meet", (PyCFunction)(void (*)(void))meet, METH_FASTCALL,
+     "meet(action, timeout): wait for all; returns the order of arrival, or None if it is broken.\n"
+     "The last to arrive calls `action` (None: nothing) first."},
+    {"abort", abort_it, METH_NOARGS, "Break it."},
+    {"reset", reset, METH_NOARGS, "Make it whole and empty."},
+    {NULL, NULL, 0, NULL},
+};
+static PyGetSetDef getset[] = {
+    {"parties", get_parties, NULL, "How many must come.", NULL},
+    {"n_waiting", get_waiting, NULL, "How many wait for others.", NULL},
+    {"broken", get_broken, NULL, "Whether it is broken.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+static PyType_Slot slots[] = {
+    {Py_tp_doc, "Rendezvous(parties)\n--\n\nThe shared part of a Barrier."},
+    {Py_tp_init, barrier_init},
+    {Py_tp_methods, methods},
+    {Py_tp_getset, getset},
+    {0, NULL},
+};
+PyType_Spec barrier_spec = {"altsem._core.Rendezvous", sizeof(Primitive), 0,
+                            Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};

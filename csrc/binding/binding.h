@@ -1,0 +1,71 @@
+/* binding.h - the CPython glue.  It converts arguments and errors; the algorithms are in the core. */
+#ifndef ALTSEM_BINDING_H
+#define ALTSEM_BINDING_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "altsem.h"
+
+/* Every primitive is this, and perhaps more. */
+typedef struct {
+    PyObject_HEAD
+    altsem_slot *slot; /* NULL until __init__ or adopt() */
+    altsem_segment *segment;
+} Primitive;
+
+typedef struct {
+    PyObject_HEAD
+    altsem_segment *segment;
+} Segment;
+
+typedef struct {
+    PyTypeObject *segment, *primitive;
+    PyTypeObject *semlock, *lock, *rlock, *semaphore, *bounded;
+    PyTypeObject *event, *cond, *barrier;
+} State;
+
+/* errors.c: each sets an exception and returns NULL. */
+PyObject *raise_errno(int error);                            /* OSError, the system's own words */
+PyObject *raise_os(int error, const char *format, ...);      /* OSError with a sentence */
+PyObject *raise_create(int error, const char *what);         /* a primitive could not be made */
+PyObject *raise_named(int error, const char *name);          /* a named semaphore */
+PyObject *raise_attach(int error);                           /* a segment was refused */
+PyObject *raise_uninitialised(PyObject *self);
+
+/* arguments.c */
+int parse_timeout(PyObject *timeout, double *seconds); /* 1 a number, 0 None, -1 exception set */
+int parse_int(PyObject *value, int *out);              /* -1 exception set, as for a C int */
+/* (first, second) by position or keyword, as METH_FASTCALL|METH_KEYWORDS hands them over; missing
+ * ones stay as they are.  -1: exception set. */
+int parse_two(const char *function, const char *first, const char *second, PyObject *const *args,
+              Py_ssize_t nargs, PyObject *kwnames, PyObject **one, PyObject **two);
+
+/* primitive.c */
+int primitive_make(Primitive *self, int type, int64_t value, int64_t maxvalue, const char *what);
+void primitive_drop(Primitive *self);
+void primitive_dealloc(PyObject *self);
+extern PyType_Spec segment_spec, primitive_spec;
+PyObject *module_export(PyObject *module, PyObject *primitive);
+PyObject *module_adopt(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *module_attach(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *module_lookup(PyObject *module, PyObject *id);
+
+/* semlock.c, event.c, cond.c, barrier.c */
+extern PyType_Spec semlock_spec, lock_spec, rlock_spec, semaphore_spec, bounded_spec;
+extern PyType_Spec event_spec, cond_spec, barrier_spec;
+void semlock_adopted(PyObject *self); /* sets what follows from the slot */
+PyObject *module_sem_unlink(PyObject *module, PyObject *name);
+
+#define READY(self)                                                                                \
+    if (__builtin_expect(!((Primitive *)(self))->slot, 0)) return raise_uninitialised(self)
+
+/* Runs a call of the core that sleeps: without the GIL, and again after each signal whose handler
+ * returns.  `result` is -EINTR only if an exception is set. */
+#define SLEEP(result, call)                                                                        \
+    do {                                                                                           \
+        Py_BEGIN_ALLOW_THREADS result = call;                                                      \
+        Py_END_ALLOW_THREADS                                                                       \
+    } while (result == -EINTR && PyErr_CheckSignals() == 0)
+
+#endif

@@ -1,0 +1,88 @@
+/* cond.c - Cond: the waiting room of a Condition, which brings the lock (synchronize.py). */
+#include "binding.h"
+
+#include <errno.h>
+
+static int cond_init(PyObject *self, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {NULL};
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, ":Cond", names)) return -1;
+    return primitive_make((Primitive *)self, ALTSEM_COND, 0, 0, "Condition");
+}
+
+static PyObject *enter(PyObject *self, PyObject *unused) {
+    (void)unused;
+    READY(self);
+    uint32_t ticket;
+    int error = altsem_cond_enter(((Primitive *)self)->slot, &ticket);
+    if (error != 0) return raise_os(error, "too many wait for one Condition (2**20-1 already do)");
+    return PyLong_FromUnsignedLong(ticket);
+}
+
+static int parse_ticket(PyObject *object, uint32_t *ticket) {
+    unsigned long number = PyLong_AsUnsignedLong(object);
+    if (number == (unsigned long)-1 && PyErr_Occurred()) return -1;
+    *ticket = (uint32_t)number;
+    return 0;
+}
+
+static PyObject *sleep_in(PyObject *op, PyObject *const *args, Py_ssize_t nargs) {
+    READY(op);
+    Primitive *self = (Primitive *)op;
+    uint32_t ticket;
+    double seconds;
+    int result;
+    if (nargs != 2) {
+        PyErr_SetString(PyExc_TypeError, "sleep(ticket, timeout) takes 2 arguments");
+        return NULL;
+    }
+    int limited = parse_timeout(args[1], &seconds);
+    if (limited < 0 || parse_ticket(args[0], &ticket) != 0) return NULL;
+    int64_t deadline = limited ? altsem_deadline_in(seconds) : ALTSEM_FOREVER;
+    SLEEP(result, altsem_cond_sleep(self->segment, self->slot, ticket, deadline));
+    if (result == 0) Py_RETURN_TRUE;
+    if (result == -ETIMEDOUT) Py_RETURN_FALSE;
+    return result == -EINTR ? NULL : raise_errno(result);
+}
+
+static PyObject *leave(PyObject *self, PyObject *object) {
+    READY(self);
+    uint32_t ticket;
+    if (parse_ticket(object, &ticket) != 0) return NULL;
+    return PyBool_FromLong(altsem_cond_leave(((Primitive *)self)->slot, ticket));
+}
+
+static PyObject *notify(PyObject *op, PyObject *object) {
+    READY(op);
+    Primitive *self = (Primitive *)op;
+    int overflow;
+    long n = PyLong_AsLongAndOverflow(object, &overflow);
+    if (n == -1 && !overflow && PyErr_Occurred()) return NULL;
+    if (overflow < 0 || n < 0) n = 0;
+    if (overflow > 0 || (unsigned long)n > UINT32_MAX) n = (long)(UINT32_MAX >> 1);
+    return PyLong_FromUnsignedLong(altsem_cond_notify(self->segment, self->slot, (uint32_t)n));
+}
+
+static PyObject *waiters(PyObject *self, PyObject *unused) {
+    (void)unused;
+    READY(self);
+    return PyLong_FromUnsignedLong(altsem_cond_waiters(((Primitive *)self)->slot));
+}
+
+static PyMethodDef methods[] = {
+    {"enter", enter, METH_NOARGS, "Lock held: take a place; returns a ticket."},
+    {"sleep", (PyCFunction)(void (*)(void))sleep_in, METH_FASTCALL,
+     "sleep(ticket, timeout): lock not held: wait to be notified, at most `timeout` seconds."},
+    {"leave", leave, METH_O,
+     "Lock held: give the place up; returns whether a notification had come after all."},
+    {"notify", notify, METH_O, "Lock held: notify up to n; returns how many were."},
+    {"waiters", waiters, METH_NOARGS, "How many wait and have not been notified."},
+    {NULL, NULL, 0, NULL},
+};
+static PyType_Slot slots[] = {
+    {Py_tp_doc, "The waiting room of a Condition."},
+    {Py_tp_init, cond_init},
+    {Py_tp_methods, methods},
+    {0, NULL},
+};
+PyType_Spec cond_spec = {"altsem._core.Cond", sizeof(Primitive), 0,
+                         Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};

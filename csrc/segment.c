@@ -1,0 +1,218 @@
+/* segment.c - segments: made, passed on, attached, let go.
+ *
+ * A segment is a file without a name, and a mapping of it.  The kernel counts its users: when every
+ * process has unmapped it, also by being killed, it is gone.  Nothing to track, nothing to leak.
+ * Within a process it is mapped once, however many primitives of it arrive: found by its identity,
+ * which is random and stands in the header.
+ *
+ * What comes from outside is not trusted: the header is read once, checked against the file, and
+ * copied; later only the copies are used.
+ */
+#define _GNU_SOURCE
+#include "segment.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "owner.h"
+
+altsem_segment *altsem_segments;
+
+static void random_id(unsigned char id[ALTSEM_ID_BYTES]) {
+#ifdef SYS_getrandom
+    if (syscall(SYS_getrandom, id, ALTSEM_ID_BYTES, 0) == ALTSEM_ID_BYTES) return;
+#endif
+    int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        ssize_t got = read(fd, id, ALTSEM_ID_BYTES);
+        close(fd);
+        if (got == ALTSEM_ID_BYTES) return;
+    }
+    /* A sandbox without either: unique is enough, secret it need not be. */
+    static _Atomic uint32_t made;
+    uint64_t words[2] = {altsem_self(), (uint64_t)altsem_clock() + ((uint64_t)++made << 48)};
+    memcpy(id, words, sizeof words);
+}
+
+static altsem_segment *find(const unsigned char *id) {
+    for (altsem_segment *segment = altsem_segments; segment; segment = segment->next)
+        if (memcmp(segment->header->id, id, ALTSEM_ID_BYTES) == 0) return segment;
+    return NULL;
+}
+
+/* Maps `size` bytes of the file and enters it into the list, with one reference. */
+static int map(int fd, size_t size, altsem_segment **out) {
+    struct stat status;
+    if (fstat(fd, &status) != 0) return -errno;
+    altsem_segment *segment = calloc(1, sizeof *segment);
+    if (!segment) return -ENOMEM;
+    segment->header = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (segment->header == MAP_FAILED) {
+        int error = -errno;
+        free(segment);
+        return error;
+    }
+    segment->size = size;
+    segment->fd = fd;
+    segment->dev = status.st_dev;
+    segment->ino = status.st_ino;
+    segment->references = 1;
+    *out = segment;
+    return 0;
+}
+
+static void enter(altsem_segment *segment) {
+    segment->next = altsem_segments;
+    altsem_segments = segment;
+}
+
+int altsem_segment_make_at(int fd, uint32_t slots, altsem_segment **out) {
+    int error = 0;
+    const altsem_backend_ops *ops = altsem_ops(&error);
+    if (!ops) return error;
+    altsem_segment *segment;
+    if ((error = map(fd, (size_t)slots * ALTSEM_SLOT_BYTES, &segment)) != 0) return error;
+    altsem_header *header = segment->header;
+    header->layout = ALTSEM_LAYOUT;
+    header->backend = ops->id;
+    random_id(header->id);
+    header->size = segment->size;
+    header->slots = slots;
+    header->pid_namespace = altsem_pid_namespace();
+    header->maker = (uint32_t)getpid();
+    header->slot_bytes = ALTSEM_SLOT_BYTES;
+    header->magic = ALTSEM_MAGIC;
+    segment->ops = ops;
+    segment->slots = slots;
+    segment->mine = 1;
+    segment->used = ALTSEM_HEADER_SLOTS;
+    enter(segment);
+    *out = segment;
+    return 0;
+}
+
+int altsem_segment_make(uint32_t slots, altsem_segment **out) {
+    int error = 0;
+    if (!altsem_ops(&error)) return error; /* before any memory is asked for */
+    altsem_watch_forks();
+    int fd = altsem_memory_new((size_t)slots * ALTSEM_SLOT_BYTES, NULL);
+    if (fd < 0) return fd;
+    if ((error = altsem_segment_make_at(fd, slots, out)) != 0) close(fd);
+    return error;
+}
+
+static int is_still_ours(const altsem_segment *segment) {
+    struct stat status;
+    return fstat(segment->fd, &status) == 0 && status.st_dev == segment->dev &&
+           status.st_ino == segment->ino;
+}
+
+void altsem_segment_drop(altsem_segment *segment) {
+    if (--segment->references != 0) return;
+    altsem_segment **link = &altsem_segments;
+    while (*link != segment) link = &(*link)->next;
+    *link = segment->next;
+    altsem_slots_forget(segment);
+    if (segment->ops->detach) segment->ops->detach(segment);
+    /* Programs that become daemons close every descriptor: the number may be a stranger's now. */
+    if (is_still_ours(segment)) close(segment->fd);
+    munmap(segment->header, segment->size);
+    free(segment);
+}
+
+/* 0, or why the header cannot be used.  `size` is what the file really has. */
+static int check(const altsem_header *header, uint64_t size) {
+    if (header->magic != ALTSEM_MAGIC) return -EINVAL;
+    if (header->layout != ALTSEM_LAYOUT || header->slot_bytes != ALTSEM_SLOT_BYTES)
+        return -EPROTONOSUPPORT;
+    if (header->size != size || (uint64_t)header->slots * ALTSEM_SLOT_BYTES > size ||
+        header->slots <= ALTSEM_HEADER_SLOTS)
+        return -EINVAL;
+    return altsem_ops_follow(header->backend);
+}
+
+/* With the mutex held: maps what is behind fd, or finds that it is mapped already. */
+static int attach(int fd, const unsigned char *id, altsem_segment **out, int *took) {
+    struct stat status;
+    if (fstat(fd, &status) != 0) return -errno;
+    if (!S_ISREG(status.st_mode) || status.st_size < (off_t)sizeof(altsem_header)) return -EINVAL;
+    altsem_segment *segment;
+    int error = map(fd, (size_t)status.st_size, &segment);
+    if (error != 0) return error;
+    unsigned char seen[ALTSEM_ID_BYTES];
+    memcpy(seen, segment->header->id, sizeof seen);
+    error = check(segment->header, (uint64_t)status.st_size);
+    if (error == 0 && id && memcmp(id, seen, sizeof seen) != 0) error = -ESTALE;
+    altsem_segment *known = error == 0 ? find(seen) : NULL;
+    if (error != 0 || known) {
+        munmap(segment->header, segment->size);
+        free(segment);
+        if (error != 0) return error;
+        known->references++;
+        *out = known;
+        return 0;
+    }
+    segment->slots = segment->header->slots;
+    int unused = 0;
+    segment->ops = altsem_ops(&unused);
+    if (segment->header->pid_namespace != altsem_pid_namespace())
+        atomic_store_explicit(&segment->header->foreign, 1, memory_order_relaxed);
+    fcntl(fd, F_SETFD, FD_CLOEXEC); /* it may have come by inheritance */
+    enter(segment);
+    *out = segment;
+    *took = 1;
+    return 0;
+}
+
+int altsem_segment_attach(int fd, const unsigned char *id, altsem_segment **segment, int *took) {
+    altsem_watch_forks();
+    pthread_mutex_lock(&altsem_mutex);
+    *took = 0;
+    int error = attach(fd, id, segment, took);
+    pthread_mutex_unlock(&altsem_mutex);
+    return error;
+}
+
+altsem_segment *altsem_segment_lookup(const unsigned char id[ALTSEM_ID_BYTES]) {
+    pthread_mutex_lock(&altsem_mutex);
+    altsem_segment *segment = find(id);
+    if (segment) segment->references++;
+    pthread_mutex_unlock(&altsem_mutex);
+    return segment;
+}
+
+void altsem_segment_incref(altsem_segment *segment) {
+    pthread_mutex_lock(&altsem_mutex);
+    segment->references++;
+    pthread_mutex_unlock(&altsem_mutex);
+}
+
+void altsem_segment_decref(altsem_segment *segment) {
+    pthread_mutex_lock(&altsem_mutex);
+    altsem_segment_drop(segment);
+    pthread_mutex_unlock(&altsem_mutex);
+}
+
+const unsigned char *altsem_segment_id(const altsem_segment *segment) {
+    return segment->header->id;
+}
+
+int altsem_segment_fd(const altsem_segment *segment) {
+    return is_still_ours(segment) ? segment->fd : -EBADF;
+}
+
+size_t altsem_segment_size(const altsem_segment *segment) { return segment->size; }
+
+unsigned altsem_segment_count(void) {
+    unsigned count = 0;
+    pthread_mutex_lock(&altsem_mutex);
+    for (altsem_segment *segment = altsem_segments; segment; segment = segment->next) count++;
+    pthread_mutex_unlock(&altsem_mutex);
+    return count;
+}

@@ -1,0 +1,44 @@
+/* sem.c - the counting semaphore.  State table and legality notes: word.h. */
+#include <errno.h>
+
+#include "wait.h"
+
+int altsem_sem_try(altsem_slot *slot) {
+    uint64_t seen = altsem_load(&slot->word);
+    while (altsem_low(seen) != 0)
+        if (altsem_step(&slot->word, &seen, seen - 1, memory_order_acquire)) return 0;
+    return -EAGAIN;
+}
+
+int altsem_sem_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadline) {
+    /* Try first, even if the deadline has passed. */
+    if (altsem_sem_try(slot) == 0) return 0;
+    if (deadline == ALTSEM_NOW) return -ETIMEDOUT;
+    uint64_t seen = altsem_announce(&slot->word);
+    int result = 0;
+    for (;;) {
+        while (altsem_low(seen) != 0) /* take the token and leave the waiters in one step */
+            if (altsem_step(&slot->word, &seen, seen - 1 - ALTSEM_WAITER, memory_order_acquire))
+                return 0;
+        /* A failed sleep is answered only after one more look above: a token that came with the
+         * last wake is not left lying. */
+        if (result != 0) break;
+        result = altsem_sleep(segment, slot, ALTSEM_WORD, 0, deadline);
+        seen = altsem_load(&slot->word);
+    }
+    altsem_withdraw(&slot->word);
+    return result;
+}
+
+int altsem_sem_post(altsem_segment *segment, altsem_slot *slot, int64_t bound) {
+    uint64_t seen = altsem_load(&slot->word);
+    do {
+        if ((int64_t)altsem_low(seen) >= bound) return -EOVERFLOW;
+    } while (!altsem_step(&slot->word, &seen, seen + 1, memory_order_release));
+    if (altsem_high(seen) != 0) altsem_wake(segment, slot, ALTSEM_WORD, 1);
+    return 0;
+}
+
+int32_t altsem_sem_value(const altsem_slot *slot) {
+    return (int32_t)altsem_low(altsem_load(&slot->word));
+}

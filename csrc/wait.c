@@ -1,0 +1,105 @@
+/* wait.c - the choice of a backend, and the one place that knows clocks and slices.
+ *
+ * Deadlines are absolute, so an interrupted wait goes on towards the same one.  They are of
+ * CLOCK_MONOTONIC, so setting the wall clock moves none.  Nobody sleeps longer than a slice: see
+ * word.h for the killed waiter that makes this necessary.
+ */
+#define _GNU_SOURCE
+#include "wait.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define SLICE INT64_C(1000000000)
+
+static const altsem_backend_ops *const backends[] = {&altsem_futex_ops};
+enum { BACKENDS = sizeof backends / sizeof backends[0] };
+
+static _Atomic(const altsem_backend_ops *) chosen;
+
+int64_t altsem_clock(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+int64_t altsem_deadline_in(double seconds) {
+    if (!(seconds > 0)) return ALTSEM_NOW;
+    if (seconds >= 1e9) return ALTSEM_FOREVER;
+    return altsem_clock() + (int64_t)(seconds * 1e9);
+}
+
+const char *altsem_backend_name(unsigned index) {
+    return index < BACKENDS ? backends[index]->name : NULL;
+}
+
+static const altsem_backend_ops *by_name(const char *name) {
+    for (unsigned i = 0; i < BACKENDS; i++)
+        if (strcmp(backends[i]->name, name) == 0) return backends[i];
+    return NULL;
+}
+
+int altsem_backend_probe(const char *name) {
+    const altsem_backend_ops *ops = by_name(name);
+    return ops ? ops->probe() : -EINVAL;
+}
+
+/* Several threads may choose at once; they find the same, but only the first one's counts, lest a
+ * probe that wavers give one process two backends. */
+static const altsem_backend_ops *choose(const altsem_backend_ops *ops) {
+    const altsem_backend_ops *nothing = NULL;
+    return atomic_compare_exchange_strong(&chosen, &nothing, ops) ? ops : nothing;
+}
+
+const altsem_backend_ops *altsem_ops(int *error) {
+    const altsem_backend_ops *ops = atomic_load_explicit(&chosen, memory_order_acquire);
+    if (ops) return ops;
+    const char *wanted = getenv("ALTSEM_BACKEND");
+    *error = -ENOSYS;
+    if (wanted && *wanted) {
+        ops = by_name(wanted);
+        if (!ops) *error = -EINVAL;
+        return ops && ops->probe() == 0 ? choose(ops) : NULL;
+    }
+    for (unsigned i = 0; i < BACKENDS; i++)
+        if (backends[i]->probe() == 0) return choose(backends[i]);
+    return NULL;
+}
+
+const char *altsem_backend(int *error) {
+    const altsem_backend_ops *ops = altsem_ops(error);
+    return ops ? ops->name : NULL;
+}
+
+int altsem_ops_follow(uint32_t id) {
+    const altsem_backend_ops *ops = atomic_load_explicit(&chosen, memory_order_acquire);
+    for (unsigned i = 0; !ops && i < BACKENDS; i++)
+        if (backends[i]->id == id) {
+            if (backends[i]->probe() != 0) return -ENOSYS;
+            ops = choose(backends[i]);
+        }
+    if (!ops) return -EPROTONOSUPPORT;
+    return ops->id == id ? 0 : -EXDEV;
+}
+
+int altsem_sleep(altsem_segment *segment, altsem_slot *slot, enum altsem_which which,
+                 uint32_t expected, int64_t deadline) {
+    const altsem_backend_ops *ops = atomic_load_explicit(&chosen, memory_order_relaxed);
+    if (deadline == ALTSEM_NOW) return -ETIMEDOUT;
+    int64_t now = altsem_clock();
+    if (deadline <= now) return -ETIMEDOUT;
+    int last = deadline - now <= SLICE;
+    int result = ops->sleep(segment, slot, which, expected, last ? deadline : now + SLICE);
+    if (result != -ETIMEDOUT) return result;
+    /* Some systems do not sleep as long as they are told to: then it was a slice. */
+    return last && altsem_clock() >= deadline ? -ETIMEDOUT : -EINTR;
+}
+
+void altsem_wake(altsem_segment *segment, altsem_slot *slot, enum altsem_which which, uint32_t n) {
+    const altsem_backend_ops *ops = atomic_load_explicit(&chosen, memory_order_relaxed);
+    int saved = errno; /* a post may run in a signal handler */
+    ops->wake(segment, slot, which, n);
+    errno = saved;
+}

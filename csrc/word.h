@@ -1,0 +1,100 @@
+/* word.h - the 64-bit word that is the whole state of a semaphore, a lock or an event.
+ *
+ *    63                    32 31                     0
+ *   +------------------------+------------------------+
+ *   |        waiters         |          low           |
+ *   +------------------------+------------------------+
+ *
+ * low, by type
+ *   SEM     the value, 0 .. 2^31-1
+ *   LOCK    0 free | t held by the thread with kernel id t | NOBODY held, by nobody (born taken)
+ *   RLOCK   as LOCK; how often it is held is in slot->again, which only the owner touches
+ *   EVENT   (times set) << 1 | is it set now
+ *
+ *   state            low        who may step              to
+ *   ---------------  ---------  ------------------------  -------------------------------------
+ *   SEM v > 0        v          acquire, anyone           v-1
+ *   SEM v < bound    v          post, anyone              v+1, then wake one if waiters > 0
+ *   LOCK free        0          acquire, thread t         t
+ *   LOCK held        t, NOBODY  release, anyone (RLOCK:   0, then wake one if waiters > 0
+ *                               only t itself)
+ *   EVENT unset      s<<1       set                       (s+1)<<1|1, then wake all if waiters > 0
+ *   EVENT set        s<<1|1     clear                     s<<1
+ *
+ * waiters: how many threads sleep on the word or are about to.
+ *   - A waiter adds itself with a read-modify-write BEFORE it asks the kernel to compare the low
+ *     half.  Illegal to omit: a release between its look at the word and its sleep would see no
+ *     waiter, wake nobody, and the sleeper would sleep on a free lock.
+ *   - It leaves in the same step that takes the token.  Legal to do in two steps (an extra wake);
+ *     one step costs less and never wakes for nothing.
+ *   - A release learns `waiters` from the SAME read-modify-write that publishes the token, and
+ *     touches nothing of the slot afterwards but to wake by its address.  Illegal to read it later:
+ *     by then the slot may be somebody else's.
+ *   - A release wakes whenever waiters > 0, not only on the step 0 -> 1.  Illegal to wake only then:
+ *     of two posts that come before the first sleeper runs, the second would wake nobody.
+ *   - A waiter that is SIGKILLed stays counted for ever.  Harmless: every release makes one wake
+ *     call too many.  "Repairing" the count when a wake finds nobody is illegal: a waiter may stand
+ *     between its announcement and its sleep.
+ *   - A waiter that is SIGKILLed after it was chosen by a wake, before it took the token, strands
+ *     the others: the token is there, they sleep.  So no sleep lasts longer than a second.
+ *
+ * Memory order: taking is acquire, publishing is release, the waiter count needs none of its own.
+ */
+#ifndef ALTSEM_WORD_H
+#define ALTSEM_WORD_H
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "altsem.h"
+
+/* The kernel and libatomic know different locks: an emulated 64-bit atomic would be locked in each
+ * process by itself, so two processes would silently not exclude each other. */
+static_assert(__atomic_always_lock_free(8, 0), "altsem needs lock-free 64-bit atomics");
+static_assert(sizeof(_Atomic uint64_t) == 8 && sizeof(_Atomic uint32_t) == 4, "atomics are bare");
+
+#define ALTSEM_WAITER (UINT64_C(1) << 32)
+#define ALTSEM_NOBODY UINT32_C(0x80000000) /* a thread id has 30 bits at the most */
+
+struct altsem_slot {
+    _Atomic uint64_t word;
+    _Atomic uint64_t holder; /* LOCK, RLOCK: process identity of the owner (owner.h), 0 unless held */
+    _Atomic uint32_t again;  /* RLOCK: how often the owner took it beyond the first time */
+    _Atomic uint32_t state;  /* type | ALTSEM_EXPORTED */
+    int32_t maxvalue;
+    uint32_t born;               /* altsem_fork_count() of the maker when it was taken */
+    _Atomic uint64_t word2;      /* COND: the word of the odd groups */
+    _Atomic uint32_t group;      /* COND: the group that is being notified */
+    _Atomic uint32_t left;       /* COND: members of `group` without a notification yet */
+    _Atomic uint32_t joining;    /* COND: members of the next group, still growing */
+    uint32_t next;               /* free list: index of the next free slot, 0 for none */
+    unsigned char reserved[8];
+};
+static_assert(sizeof(struct altsem_slot) == ALTSEM_SLOT_BYTES, "a slot is a cache line");
+
+#define ALTSEM_TYPE_MASK 0xffu
+#define ALTSEM_EXPORTED 0x100u
+
+static inline uint32_t altsem_low(uint64_t word) { return (uint32_t)word; }
+static inline uint32_t altsem_high(uint64_t word) { return (uint32_t)(word >> 32); }
+
+static inline uint64_t altsem_load(const _Atomic uint64_t *word) {
+    return atomic_load_explicit(word, memory_order_relaxed);
+}
+
+/* One step from *seen to next; on failure *seen is what the word holds now. */
+static inline int altsem_step(_Atomic uint64_t *word, uint64_t *seen, uint64_t next,
+                              memory_order order) {
+    return atomic_compare_exchange_weak_explicit(word, seen, next, order, memory_order_relaxed);
+}
+
+static inline uint64_t altsem_announce(_Atomic uint64_t *word) {
+    return atomic_fetch_add_explicit(word, ALTSEM_WAITER, memory_order_relaxed) + ALTSEM_WAITER;
+}
+
+static inline void altsem_withdraw(_Atomic uint64_t *word) {
+    atomic_fetch_sub_explicit(word, ALTSEM_WAITER, memory_order_relaxed);
+}
+
+#endif

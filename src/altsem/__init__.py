@@ -1,0 +1,82 @@
+"""Multiprocessing where there are no POSIX semaphores.
+
+``import altsem`` registers the contexts ``altsem``, ``altsem-fork``, ``altsem-spawn`` and
+``altsem-forkserver`` with :mod:`multiprocessing`::
+
+    import altsem, multiprocessing
+    ctx = multiprocessing.get_context("altsem")
+
+and, on an interpreter built without ``_multiprocessing.SemLock``, supplies it.  Where the
+interpreter has it, nothing of it is touched.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from . import _supply, context
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from ._core import SemLock, sem_unlink
+    from .synchronize import (
+        Barrier,
+        BoundedSemaphore,
+        Condition,
+        Event,
+        Lock,
+        RLock,
+        Semaphore,
+    )
+
+__all__ = [
+    "Barrier",
+    "BoundedSemaphore",
+    "Condition",
+    "Event",
+    "Lock",
+    "RLock",
+    "SemLock",
+    "Semaphore",
+    "__version__",
+    "backend",
+    "get_context",
+    "sem_unlink",
+]
+
+_supply.supply()
+context.register(__name__)
+
+
+def get_context(method: str | None = None) -> context.AltsemContext:
+    """The context of a start method: ``fork``, ``spawn``, ``forkserver``, or None for the
+    platform's default one.  Raises ValueError for any other."""
+    return context.get_context(method)
+
+
+def backend() -> str:
+    """The name of the way in which waiters sleep in this process, for example ``futex``.
+
+    Chooses it, if nothing has needed it yet.  Raises OSError if none works here, or if the one
+    named by the environment variable ``ALTSEM_BACKEND`` does not.
+    """
+    from . import _core
+
+    return _core.backend()
+
+
+def __getattr__(name: str) -> Any:
+    # The primitives need multiprocessing.synchronize, which is slow to import; programs that only
+    # want the contexts registered do not pay for it.
+    if name in ("SemLock", "sem_unlink"):
+        from . import _core as module
+    elif name in __all__:
+        from . import synchronize as module  # type: ignore[no-redef]
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(module, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

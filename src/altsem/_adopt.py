@@ -1,0 +1,60 @@
+"""What multiprocessing itself makes for one of our contexts, made ours.
+
+`ctx.Lock()` is a method of our context.  But after `multiprocessing.set_start_method("altsem")` the
+call is `multiprocessing.Lock()`, which goes to `multiprocessing.synchronize.Lock(ctx=ctx)` with our
+context as an argument; and Value, Array and their like take their memory from multiprocessing.heap
+without telling for whom.  So the first time that one of our contexts is asked for,
+
+- the classes of multiprocessing.synchronize learn to make an object of ours, when the `ctx` they are
+  given is ours; for every other one they do what they always did;
+- new arenas of multiprocessing.heap come from nameless memory, not from files in /dev/shm.
+
+A program that never asks for one of our contexts finds nothing changed.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from multiprocessing import heap, util
+from typing import Any
+
+from . import _core
+from .context import AltsemContext
+
+_done = False
+
+
+def adopt() -> None:
+    """Do so, once."""
+    global _done
+    if _done:
+        return
+    from multiprocessing import synchronize as native
+
+    from . import synchronize as ours
+
+    counterparts = {getattr(native, name): getattr(ours, name) for name in ours.__all__}
+
+    def new(cls: type, *args: object, ctx: object = None, **kwargs: object) -> Any:
+        made = counterparts.get(cls, cls) if isinstance(ctx, AltsemContext) else cls
+        # An object of a subclass: the interpreter goes on with that subclass's __init__.
+        return object.__new__(cls) if made is cls else made.__new__(made)
+
+    for cls in (native.SemLock, native.Condition, native.Event, native.Barrier):
+        cls.__new__ = new  # type: ignore[assignment]
+    heap.Arena.__init__ = arena_init  # type: ignore[method-assign]
+    _done = True
+
+
+def arena_init(self: heap.Arena, size: int, fd: int = -1) -> None:
+    """An arena of nameless memory, or of the descriptor of one that was made elsewhere.
+
+    Raises OSError if no memory can be had.
+    """
+    if fd == -1:
+        fd, _ = _core.memory(size)
+        util.Finalize(self, os.close, (fd,))
+    self.size = size
+    self.fd = fd
+    self.buffer = mmap.mmap(fd, size)

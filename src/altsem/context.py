@@ -1,0 +1,172 @@
+"""The contexts: multiprocessing's own, with primitives that need no POSIX semaphores."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+from multiprocessing import context as _context
+from multiprocessing import reduction
+from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from . import synchronize
+
+# What a child runs while it unpickles its preparation data, before it has set its sys.path: only
+# builtins can be named there.  It must have our contexts before the next thing it does, which is to
+# set the start method.
+_REGISTER = (
+    "[__import__('sys').path.__setitem__(slice(None), {path!r}), "
+    "__import__('importlib').import_module({package!r}), {name!r}][-1]"
+)
+
+
+class _StartMethod(str):
+    """The name of a start method, as a context of ours tells it.
+
+    It is the name of the *underlying* method, since programs compare it with "fork".  But when a
+    process is started, multiprocessing writes it into the child's preparation data, to be set
+    there too; there it turns into the name of our context, so that children and grandchildren
+    inherit it.
+    """
+
+    __slots__ = ("_context_name",)
+    _context_name: str
+
+    def __new__(cls, method: str, context_name: str) -> _StartMethod:
+        self = super().__new__(cls, method)
+        self._context_name = context_name
+        return self
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        popen = _context.get_spawning_popen()
+        default = _context._default_context._actual_context  # type: ignore[attr-defined]
+        # The preparation data come first, and tell the default context; whatever else names the
+        # method is an argument of the program's own.
+        if popen is None or default is None or default._name is not self or "_altsem" in vars(popen):
+            return str, (str(self),)
+        vars(popen)["_altsem"] = True
+        path = [entry for entry in sys.path if isinstance(entry, str)]
+        code = _REGISTER.format(path=path, package=__package__, name=self._context_name)
+        return eval, (code,)
+
+
+class AltsemContext(_context.BaseContext):
+    """A context whose primitives are those of altsem."""
+
+    _name: str
+    Process: ClassVar[type[Any]]
+
+    def Lock(self) -> synchronize.Lock:  # type: ignore[override]
+        """A non-recursive lock.  Raises OSError if no shared memory can be had."""
+        from .synchronize import Lock
+
+        return Lock()
+
+    def RLock(self) -> synchronize.RLock:  # type: ignore[override]
+        """A lock that its owner may take again.  Raises OSError as Lock does."""
+        from .synchronize import RLock
+
+        return RLock()
+
+    def Condition(self, lock: Any = None) -> synchronize.Condition:
+        """A condition variable, with an RLock of its own if none is given."""
+        from .synchronize import Condition
+
+        return Condition(lock)
+
+    def Semaphore(self, value: int = 1) -> synchronize.Semaphore:  # type: ignore[override]
+        """A semaphore.  Raises OSError for a negative value, OverflowError above 2**31-1."""
+        from .synchronize import Semaphore
+
+        return Semaphore(value)
+
+    def BoundedSemaphore(  # type: ignore[override]
+        self, value: int = 1
+    ) -> synchronize.BoundedSemaphore:
+        """A semaphore that never rises above its first value.  Raises as Semaphore does."""
+        from .synchronize import BoundedSemaphore
+
+        return BoundedSemaphore(value)
+
+    def Event(self) -> synchronize.Event:  # type: ignore[override]
+        """A flag to wait for."""
+        from .synchronize import Event
+
+        return Event()
+
+    def Barrier(
+        self,
+        parties: int,
+        action: Callable[[], object] | None = None,
+        timeout: float | None = None,
+    ) -> synchronize.Barrier:
+        """A rendezvous of `parties`.  Raises ValueError for fewer than 1."""
+        from .synchronize import Barrier
+
+        return Barrier(parties, action, timeout)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return get_context, (str(self._name),)
+
+    def _check_available(self) -> None:
+        # multiprocessing calls this whenever it hands the context out.
+        from . import _adopt
+
+        _adopt.adopt()
+
+
+class ForkContext(AltsemContext):
+    """Children are forks of the parent."""
+
+    Process = _context.ForkProcess
+
+
+class SpawnContext(AltsemContext):
+    """Children are fresh interpreters."""
+
+    Process = _context.SpawnProcess
+
+
+class ForkServerContext(AltsemContext):
+    """Children are forks of a server process."""
+
+    Process = _context.ForkServerProcess
+
+    def _check_available(self) -> None:
+        if not reduction.HAVE_SEND_HANDLE:
+            raise ValueError("forkserver start method not available")
+        super()._check_available()
+
+
+_CLASSES = {"fork": ForkContext, "spawn": SpawnContext, "forkserver": ForkServerContext}
+_contexts: dict[str, AltsemContext] = {}
+
+
+def register(name: str) -> None:
+    """Make the contexts known to :mod:`multiprocessing` as `name` and `name`-*method*.
+
+    `name` is that of the package, so that a copy vendored in another one has names of its own.
+    """
+    methods = multiprocessing.get_all_start_methods()  # the platform's default comes first
+    for method in methods:
+        ctx = _CLASSES[method]()
+        ctx._name = _StartMethod(method, f"{name}-{method}")
+        _contexts[method] = ctx
+        _context._concrete_contexts[f"{name}-{method}"] = ctx  # type: ignore[attr-defined]
+    _context._concrete_contexts[name] = _contexts[methods[0]]  # type: ignore[attr-defined]
+
+
+def get_context(method: str | None) -> AltsemContext:
+    """The context of a start method, None for the default one.  Raises ValueError."""
+    if method is None:
+        method = multiprocessing.get_all_start_methods()[0]
+    try:
+        ctx = _contexts[method]
+    except KeyError:
+        raise ValueError(
+            f"cannot find context for {method!r}: the start methods here are {', '.join(_contexts)}"
+        ) from None
+    ctx._check_available()
+    return ctx
