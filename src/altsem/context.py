@@ -117,22 +117,50 @@ class AltsemContext(_context.BaseContext):
         _adopt.adopt()
 
 
+class _Child:
+    """A process whose default context is the one it was started in, as natively."""
+
+    def _bootstrap(self, *args: Any, **kwargs: Any) -> Any:
+        from . import _adopt
+
+        _adopt.adopt()  # what comes next sets the context without asking it
+        return super()._bootstrap(*args, **kwargs)  # type: ignore[misc]
+
+
+class ForkProcess(_Child, _context.ForkProcess):
+    """A fork of this process."""
+
+    _start_method = f"{__package__}-fork"
+
+
+class SpawnProcess(_Child, _context.SpawnProcess):
+    """A fresh interpreter."""
+
+    _start_method = f"{__package__}-spawn"
+
+
+class ForkServerProcess(_Child, _context.ForkServerProcess):
+    """A fork of a server process."""
+
+    _start_method = f"{__package__}-forkserver"
+
+
 class ForkContext(AltsemContext):
     """Children are forks of the parent."""
 
-    Process = _context.ForkProcess
+    Process = ForkProcess
 
 
 class SpawnContext(AltsemContext):
     """Children are fresh interpreters."""
 
-    Process = _context.SpawnProcess
+    Process = SpawnProcess
 
 
 class ForkServerContext(AltsemContext):
     """Children are forks of a server process."""
 
-    Process = _context.ForkServerProcess
+    Process = ForkServerProcess
 
     def _check_available(self) -> None:
         if not reduction.HAVE_SEND_HANDLE:
