@@ -35,7 +35,8 @@ extern "C" {
 typedef struct altsem_slot altsem_slot;       /* 64 bytes of shared memory: one primitive */
 typedef struct altsem_segment altsem_segment; /* one process's view of a shared segment */
 
-enum altsem_type { /* what a slot is; written into the slot, checked by altsem_slot_at() */
+/* What a slot is; written into the slot, checked by altsem_slot_at(). */
+enum altsem_type {
     ALTSEM_FREE = 0,
     ALTSEM_SEM = 1,     /* counting semaphore */
     ALTSEM_LOCK = 2,    /* binary; the word holds the owner's thread id */
@@ -146,8 +147,8 @@ int altsem_lock_try(altsem_slot *slot); /* -EAGAIN: somebody holds it, perhaps t
 int altsem_lock_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadline);
 /* Frees the lock, whoever holds it.  -EOVERFLOW: nobody does. */
 int altsem_lock_release(altsem_segment *segment, altsem_slot *slot);
-int altsem_lock_is_mine(const altsem_slot *slot);  /* held by the calling thread */
-int altsem_lock_is_ours(const altsem_slot *slot);  /* held by a thread of this process */
+int altsem_lock_is_mine(const altsem_slot *slot); /* held by the calling thread */
+int altsem_lock_is_ours(const altsem_slot *slot); /* held by a thread of this process */
 int altsem_lock_is_free(const altsem_slot *slot);
 /* RLOCK: the calling thread takes it once more (it must hold it).  -EOVERFLOW after 2^31-2. */
 int altsem_rlock_again(altsem_slot *slot);
@@ -172,7 +173,8 @@ int altsem_event_wait(altsem_segment *segment, altsem_slot *slot, uint32_t since
 /* Takes a place.  Lock held.  -EAGAIN: 2^20-1 are waiting. */
 int altsem_cond_enter(altsem_slot *slot, uint32_t *ticket);
 /* Sleeps until notified.  Lock not held. */
-int altsem_cond_sleep(altsem_segment *segment, altsem_slot *slot, uint32_t ticket, int64_t deadline);
+int altsem_cond_sleep(altsem_segment *segment, altsem_slot *slot, uint32_t ticket,
+                      int64_t deadline);
 /* Gives the place up after altsem_cond_sleep failed.  Lock held.  1: a notification had come after
  * all, and has been used up; 0: none had. */
 int altsem_cond_leave(altsem_slot *slot, uint32_t ticket);

@@ -33,7 +33,8 @@
 static int from_memfd(size_t size) {
 #ifdef SYS_memfd_create
     /* Not executable: some kernels are set to refuse, others to warn about, what could be. */
-    int fd = (int)syscall(SYS_memfd_create, "altsem", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+    int fd =
+        (int)syscall(SYS_memfd_create, "altsem", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
     if (fd < 0 && errno == EINVAL) /* before Linux 6.3 */
         fd = (int)syscall(SYS_memfd_create, "altsem", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0) return -errno;

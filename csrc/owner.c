@@ -69,9 +69,7 @@ uint64_t altsem_self_init(void) {
     return id;
 }
 
-uint32_t altsem_tid_init(void) {
-    return altsem_self_tid = (uint32_t)syscall(SYS_gettid);
-}
+uint32_t altsem_tid_init(void) { return altsem_self_tid = (uint32_t)syscall(SYS_gettid); }
 
 uint32_t altsem_tid(void) { return altsem_my_tid(); }
 

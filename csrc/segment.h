@@ -17,12 +17,13 @@ typedef struct altsem_header {
     uint32_t layout;
     uint32_t backend;
     unsigned char id[ALTSEM_ID_BYTES];
-    uint64_t size;         /* bytes, a multiple of the page */
-    uint32_t slots;        /* numbers below this are slots, from ALTSEM_HEADER_SLOTS on */
+    uint64_t size;          /* bytes, a multiple of the page */
+    uint32_t slots;         /* numbers below this are slots, from ALTSEM_HEADER_SLOTS on */
     uint32_t pid_namespace; /* of the maker */
-    uint32_t maker;        /* its pid there */
+    uint32_t maker;         /* its pid there */
     uint32_t slot_bytes;
-    _Atomic uint32_t foreign; /* a process of another PID namespace uses it: owners cannot be judged */
+    _Atomic uint32_t
+        foreign; /* a process of another PID namespace uses it: owners cannot be judged */
     uint32_t reserved[17];
 } altsem_header;
 static_assert(sizeof(altsem_header) == ALTSEM_HEADER_SLOTS * ALTSEM_SLOT_BYTES, "header size");

@@ -83,7 +83,8 @@ static int room(altsem_segment **out) {
     return 0;
 }
 
-static int take(int type, int64_t value, int64_t maxvalue, altsem_segment **out, altsem_slot **slot) {
+static int take(int type, int64_t value, int64_t maxvalue, altsem_segment **out,
+                altsem_slot **slot) {
     int error = room(out);
     if (error != 0) return error;
     altsem_segment *segment = *out;

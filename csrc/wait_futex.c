@@ -70,7 +70,7 @@ static int futex_wake(altsem_segment *segment, altsem_slot *slot, enum altsem_wh
     int most = n > INT_MAX ? INT_MAX : (int)n;
     /* EFAULT: the slot's memory is gone, and with it everybody who could have slept there. */
     return futex(low_half(altsem_word_of(slot, which)), OP_WAKE, (uint32_t)most, NULL) < 0 ? -errno
-                                                                                          : 0;
+                                                                                           : 0;
 }
 
 static int futex_probe(void) {

@@ -29,7 +29,8 @@ int parse_int(PyObject *value, int *out) {
 int parse_two(const char *function, const char *first, const char *second, PyObject *const *args,
               Py_ssize_t nargs, PyObject *kwnames, PyObject **one, PyObject **two) {
     if (nargs > 2) {
-        PyErr_Format(PyExc_TypeError, "%s() takes at most 2 arguments (%zd given)", function, nargs);
+        PyErr_Format(PyExc_TypeError, "%s() takes at most 2 arguments (%zd given)", function,
+                     nargs);
         return -1;
     }
     if (nargs > 0) *one = args[0];
@@ -46,8 +47,9 @@ int parse_two(const char *function, const char *first, const char *second, PyObj
             return -1;
         }
         if (at < nargs) {
-            PyErr_Format(PyExc_TypeError, "argument for %s() given by name ('%U') and position (%d)",
-                         function, name, at + 1);
+            PyErr_Format(PyExc_TypeError,
+                         "argument for %s() given by name ('%U') and position (%d)", function, name,
+                         at + 1);
             return -1;
         }
         *(at ? two : one) = args[nargs + i];

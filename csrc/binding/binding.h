@@ -9,14 +9,12 @@
 
 /* Every primitive is this, and perhaps more. */
 typedef struct {
-    PyObject_HEAD
-    altsem_slot *slot; /* NULL until __init__ or adopt() */
+    PyObject_HEAD altsem_slot *slot; /* NULL until __init__ or adopt() */
     altsem_segment *segment;
 } Primitive;
 
 typedef struct {
-    PyObject_HEAD
-    altsem_segment *segment;
+    PyObject_HEAD altsem_segment *segment;
 } Segment;
 
 typedef struct {
@@ -26,11 +24,11 @@ typedef struct {
 } State;
 
 /* errors.c: each sets an exception and returns NULL. */
-PyObject *raise_errno(int error);                            /* OSError, the system's own words */
-PyObject *raise_os(int error, const char *format, ...);      /* OSError with a sentence */
-PyObject *raise_create(int error, const char *what);         /* a primitive could not be made */
-PyObject *raise_named(int error, const char *name);          /* a named semaphore */
-PyObject *raise_attach(int error);                           /* a segment was refused */
+PyObject *raise_errno(int error);                       /* OSError, the system's own words */
+PyObject *raise_os(int error, const char *format, ...); /* OSError with a sentence */
+PyObject *raise_create(int error, const char *what);    /* a primitive could not be made */
+PyObject *raise_named(int error, const char *name);     /* a named semaphore */
+PyObject *raise_attach(int error);                      /* a segment was refused */
 PyObject *raise_uninitialised(PyObject *self);
 
 /* arguments.c */

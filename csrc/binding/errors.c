@@ -48,9 +48,11 @@ static PyObject *raise_backend(int error) {
     const char *wanted = getenv("ALTSEM_BACKEND");
     list_usable(usable, sizeof usable);
     if (!wanted || !*wanted)
-        return raise_os(error, "no way to sleep works on this machine (usable backends: %s)", usable);
+        return raise_os(error, "no way to sleep works on this machine (usable backends: %s)",
+                        usable);
     if (error == -EINVAL)
-        return raise_os(error, "ALTSEM_BACKEND=%s names no backend (usable here: %s)", wanted, usable);
+        return raise_os(error, "ALTSEM_BACKEND=%s names no backend (usable here: %s)", wanted,
+                        usable);
     return raise_os(error, "ALTSEM_BACKEND=%s cannot be used here: %s (usable here: %s)", wanted,
                     strerror(-altsem_backend_probe(wanted)), usable);
 }
@@ -81,12 +83,14 @@ PyObject *raise_named(int error, const char *name) {
         return raise_errno(error);
     case -EPERM:
     case -ELOOP:
-        return raise_os(error,
-                        "refusing named semaphore '%s': its directory or file is not private to this "
-                        "user (somebody else's, a link, or open to others)",
-                        name);
+        return raise_os(
+            error,
+            "refusing named semaphore '%s': its directory or file is not private to this "
+            "user (somebody else's, a link, or open to others)",
+            name);
     case -EBADMSG:
-        return raise_os(error, "the file of named semaphore '%s' is damaged or is no semaphore", name);
+        return raise_os(error, "the file of named semaphore '%s' is damaged or is no semaphore",
+                        name);
     case -EPROTONOSUPPORT:
     case -EXDEV:
         return raise_attach(error);
@@ -106,8 +110,9 @@ PyObject *raise_attach(int error) {
     case -ESTALE:
         return raise_os(error, "another shared segment than the one expected");
     case -EPROTONOSUPPORT:
-        return raise_os(error, "a shared segment of another layout version of altsem, or of a backend "
-                               "this version does not know");
+        return raise_os(error,
+                        "a shared segment of another layout version of altsem, or of a backend "
+                        "this version does not know");
     case -EXDEV:
         return raise_os(error, "a shared segment of another backend than this process uses (%s)",
                         backend ? backend : "none");

@@ -30,7 +30,8 @@ static PyObject *clear(PyObject *self, PyObject *unused) {
     Py_RETURN_NONE;
 }
 
-static PyObject *wait_set(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
+static PyObject *wait_set(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+                          PyObject *kwnames) {
     READY(op);
     Primitive *self = (Primitive *)op;
     PyObject *timeout = Py_None, *none = NULL;

@@ -47,15 +47,19 @@ static PyMethodDef functions[] = {
     {"sem_unlink", module_sem_unlink, METH_O,
      "sem_unlink(name, /)\n--\n\nRemove a named semaphore.  Raises FileNotFoundError."},
     {"export", module_export, METH_O,
-     "export(primitive) -> (Segment, offset): where it is; it counts as seen by others from now on."},
+     "export(primitive) -> (Segment, offset): where it is; it counts as seen by others from now "
+     "on."},
     {"adopt", (PyCFunction)(void (*)(void))module_adopt, METH_FASTCALL,
-     "adopt(class, segment, offset): the primitive at that place.  Raises OSError if there is none."},
+     "adopt(class, segment, offset): the primitive at that place.  Raises OSError if there is "
+     "none."},
     {"attach", (PyCFunction)(void (*)(void))module_attach, METH_FASTCALL,
-     "attach(fd, id) -> (Segment, took): map a segment; `took`: the descriptor is owned by it now."},
+     "attach(fd, id) -> (Segment, took): map a segment; `took`: the descriptor is owned by it "
+     "now."},
     {"lookup", module_lookup, METH_O, "lookup(id): the Segment if it is mapped here, else None."},
     {"memory", module_memory, METH_O,
      "memory(size) -> (fd, source): nameless shared memory of `size` bytes."},
-    {"backend", module_backend, METH_NOARGS, "The name of the backend.  Raises OSError if none works."},
+    {"backend", module_backend, METH_NOARGS,
+     "The name of the backend.  Raises OSError if none works."},
     {"backends", module_backends, METH_NOARGS,
      "All backends by name: 0 if the probe answers here, else the errno it gave."},
     {"segments", module_segments, METH_NOARGS, "How many segments are mapped in this process."},

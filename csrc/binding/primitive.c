@@ -54,10 +54,8 @@ PyType_Spec primitive_spec = {"altsem._core.Primitive", sizeof(Primitive), 0,
 
 static PyObject *segment_wrap(State *state, altsem_segment *segment) {
     PyObject *self = PyType_GenericAlloc(state->segment, 0);
-    if (!self)
-        altsem_segment_decref(segment);
-    else
-        ((Segment *)self)->segment = segment;
+    if (!self) altsem_segment_decref(segment);
+    else ((Segment *)self)->segment = segment;
     return self;
 }
 
@@ -84,8 +82,9 @@ static PyObject *segment_fileno(PyObject *self, PyObject *unused) {
     (void)unused;
     int fd = altsem_segment_fd(((Segment *)self)->segment);
     if (fd < 0)
-        return raise_os(fd, "the descriptor of a shared segment was closed or reused by other code: "
-                            "the primitives in it can no longer be sent to another process");
+        return raise_os(fd,
+                        "the descriptor of a shared segment was closed or reused by other code: "
+                        "the primitives in it can no longer be sent to another process");
     return PyLong_FromLong(fd);
 }
 

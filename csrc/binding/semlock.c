@@ -17,11 +17,11 @@ typedef struct {
     Primitive base;
     int kind;
     int maxvalue;
-    int type;                /* of the slot */
-    int born_taken;          /* a lock slot made with value 0 */
-    _Atomic int count;       /* counting slots: acquired minus released through this object */
+    int type;          /* of the slot */
+    int born_taken;    /* a lock slot made with value 0 */
+    _Atomic int count; /* counting slots: acquired minus released through this object */
     _Atomic uint32_t last_tid;
-    _Atomic uint32_t forks;  /* count belongs to the process that had seen so many */
+    _Atomic uint32_t forks; /* count belongs to the process that had seen so many */
     PyObject *name;
 } SemLock;
 
@@ -29,7 +29,9 @@ static altsem_slot *slot_of(const SemLock *self) { return self->base.slot; }
 
 /* --- the bookkeeping of counting slots --------------------------------------------------------- */
 
-static int count_get(SemLock *self) { return atomic_load_explicit(&self->count, memory_order_relaxed); }
+static int count_get(SemLock *self) {
+    return atomic_load_explicit(&self->count, memory_order_relaxed);
+}
 
 static void count_add(SemLock *self, int change) {
 #ifdef Py_GIL_DISABLED
@@ -52,13 +54,13 @@ static int is_mine(SemLock *self) {
 /* --- acquire and release ----------------------------------------------------------------------- */
 
 static int try_it(SemLock *self) {
-    return self->type == ALTSEM_SEM ? altsem_sem_try(slot_of(self)) : altsem_lock_try(slot_of(self));
+    return self->type == ALTSEM_SEM ? altsem_sem_try(slot_of(self))
+                                    : altsem_lock_try(slot_of(self));
 }
 
 static int wait_for_it(SemLock *self, int64_t deadline) {
-    return self->type == ALTSEM_SEM
-               ? altsem_sem_wait(self->base.segment, slot_of(self), deadline)
-               : altsem_lock_wait(self->base.segment, slot_of(self), deadline);
+    return self->type == ALTSEM_SEM ? altsem_sem_wait(self->base.segment, slot_of(self), deadline)
+                                    : altsem_lock_wait(self->base.segment, slot_of(self), deadline);
 }
 
 static void taken(SemLock *self) {
@@ -198,14 +200,11 @@ static PyObject *semlock_count(PyObject *op, PyObject *unused) {
     READY(op);
     SemLock *self = (SemLock *)op;
     int count;
-    if (self->type == ALTSEM_SEM)
-        count = altsem_fork_count() == self->forks ? count_get(self) : 0;
+    if (self->type == ALTSEM_SEM) count = altsem_fork_count() == self->forks ? count_get(self) : 0;
     else if (self->born_taken) /* as natively: one release more than acquisitions, when free */
         count = self->kind == SEMAPHORE && altsem_lock_is_free(slot_of(self)) ? -1 : 0;
-    else if (self->type == ALTSEM_RLOCK)
-        count = (int)altsem_rlock_depth(slot_of(self));
-    else
-        count = altsem_lock_is_ours(slot_of(self));
+    else if (self->type == ALTSEM_RLOCK) count = (int)altsem_rlock_depth(slot_of(self));
+    else count = altsem_lock_is_ours(slot_of(self));
     return PyLong_FromLong(count);
 }
 
@@ -339,7 +338,8 @@ static PyObject *semlock_rebuild(PyObject *type, PyObject *args) {
             return raise_os(-EINVAL, "handle %R is no semaphore of this process", handle);
     }
     int found = altsem_slot_type(slot);
-    int fits = found == ALTSEM_SEM || found == (kind == RECURSIVE_MUTEX ? ALTSEM_RLOCK : ALTSEM_LOCK);
+    int fits =
+        found == ALTSEM_SEM || found == (kind == RECURSIVE_MUTEX ? ALTSEM_RLOCK : ALTSEM_LOCK);
     PyObject *self = fits ? PyType_GenericAlloc((PyTypeObject *)type, 0) : NULL;
     if (!self) {
         altsem_slot_free(segment, slot);
@@ -380,13 +380,15 @@ static PyObject *semlock_sem_unlink(PyObject *unused, PyObject *name) {
 static PyMethodDef semlock_methods[] = {
     {"acquire", (PyCFunction)(void (*)(void))semlock_acquire, METH_FASTCALL | METH_KEYWORDS,
      "acquire($self, /, block=True, timeout=None)\n--\n\n"
-     "Take it.  Waits at most `timeout` seconds (None: for ever; negative: not at all) if `block`.\n"
+     "Take it.  Waits at most `timeout` seconds (None: for ever; negative: not at all) if "
+     "`block`.\n"
      "Returns whether it was taken.  Raises ValueError for a NaN timeout."},
     {"release", semlock_release, METH_NOARGS,
      "release($self, /)\n--\n\n"
      "Give it back.  Raises ValueError if that is once too often, AssertionError if it is a\n"
      "recursive lock of another thread."},
-    {"__enter__", semlock_enter, METH_NOARGS, "__enter__($self, /)\n--\n\nacquire(); returns True."},
+    {"__enter__", semlock_enter, METH_NOARGS,
+     "__enter__($self, /)\n--\n\nacquire(); returns True."},
     {"__exit__", (PyCFunction)(void (*)(void))semlock_exit, METH_FASTCALL,
      "__exit__($self, exc_type=None, exc_value=None, exc_tb=None, /)\n--\n\nrelease()."},
     {"_count", semlock_count, METH_NOARGS, "How often this process holds it."},
@@ -408,10 +410,11 @@ static PyGetSetDef semlock_getset[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 static PyType_Slot semlock_slots[] = {
-    {Py_tp_doc, "SemLock(kind, value, maxvalue, name, unlink)\n--\n\n"
-                "A semaphore by the contract of _multiprocessing.SemLock.  kind: 0 recursive mutex,\n"
-                "1 semaphore.  unlink=True makes it nameless.  Raises OSError, among it\n"
-                "FileExistsError, and ValueError for an unknown kind."},
+    {Py_tp_doc,
+     "SemLock(kind, value, maxvalue, name, unlink)\n--\n\n"
+     "A semaphore by the contract of _multiprocessing.SemLock.  kind: 0 recursive mutex,\n"
+     "1 semaphore.  unlink=True makes it nameless.  Raises OSError, among it\n"
+     "FileExistsError, and ValueError for an unknown kind."},
     {Py_tp_new, semlock_new},
     {Py_tp_dealloc, semlock_dealloc},
     {Py_tp_methods, semlock_methods},
@@ -486,7 +489,8 @@ static int bounded_init(PyObject *self, PyObject *args, PyObject *kwargs) {
     int value;
     if (value_and_ctx(args, kwargs, "|O$O:BoundedSemaphore", "BoundedSemaphore", &value) != 0)
         return -1;
-    return init(self, type_for(SEMAPHORE, value, value), SEMAPHORE, value, value, "BoundedSemaphore");
+    return init(self, type_for(SEMAPHORE, value, value), SEMAPHORE, value, value,
+                "BoundedSemaphore");
 }
 
 static PyObject *is_locked(PyObject *op, PyObject *unused) {
@@ -496,7 +500,8 @@ static PyObject *is_locked(PyObject *op, PyObject *unused) {
 }
 
 #define LOCKED                                                                                     \
-    {"locked", is_locked, METH_NOARGS, "locked($self, /)\n--\n\nWhether acquire() would have to wait."}
+    {"locked", is_locked, METH_NOARGS,                                                             \
+     "locked($self, /)\n--\n\nWhether acquire() would have to wait."}
 #define GET_VALUE                                                                                  \
     {"get_value", semlock_get_value, METH_NOARGS, "get_value($self, /)\n--\n\nThe value now."}
 
@@ -509,8 +514,8 @@ static PyGetSetDef self_getset[] = {
 
 #define CLASS(lower, Name, methods, text)                                                          \
     static PyType_Slot lower##_slots[] = {                                                         \
-        {Py_tp_doc, text},          {Py_tp_new, bare_new},         {Py_tp_init, lower##_init},     \
-        {Py_tp_methods, methods},   {Py_tp_getset, self_getset},   {0, NULL},                      \
+        {Py_tp_doc, text},        {Py_tp_new, bare_new},       {Py_tp_init, lower##_init},         \
+        {Py_tp_methods, methods}, {Py_tp_getset, self_getset}, {0, NULL},                          \
     };                                                                                             \
     PyType_Spec lower##_spec = {"altsem._core." #Name, sizeof(SemLock), 0,                         \
                                 Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, lower##_slots};
@@ -521,4 +526,5 @@ CLASS(rlock, RLock, lock_methods,
 CLASS(semaphore, Semaphore, value_methods,
       "Semaphore(value=1, *, ctx=None)\n--\n\nA semaphore of processes, 0 <= value <= 2**31-1.")
 CLASS(bounded, BoundedSemaphore, value_methods,
-      "BoundedSemaphore(value=1, *, ctx=None)\n--\n\nA semaphore that never rises above its first value.")
+      "BoundedSemaphore(value=1, *, ctx=None)\n--\n\nA semaphore that never rises above its first "
+      "value.")

@@ -44,7 +44,12 @@ class _StartMethod(str):
         default = _context._default_context._actual_context  # type: ignore[attr-defined]
         # The preparation data come first, and tell the default context; whatever else names the
         # method is an argument of the program's own.
-        if popen is None or default is None or default._name is not self or "_altsem" in vars(popen):
+        if (
+            popen is None
+            or default is None
+            or default._name is not self
+            or "_altsem" in vars(popen)
+        ):
             return str, (str(self),)
         vars(popen)["_altsem"] = True
         path = [entry for entry in sys.path if isinstance(entry, str)]
