@@ -5,8 +5,8 @@ call is `multiprocessing.Lock()`, which goes to `multiprocessing.synchronize.Loc
 context as an argument; and Value, Array and their like take their memory from multiprocessing.heap
 without telling for whom.  So the first time that one of our contexts is asked for,
 
-- the classes of multiprocessing.synchronize learn to make an object of ours, when the `ctx` they are
-  given is ours; for every other one they do what they always did;
+- the classes of multiprocessing.synchronize learn to make an object of ours, when the `ctx` they
+  are given is ours; for every other one they do what they always did;
 - new arenas of multiprocessing.heap come from nameless memory, not from files in /dev/shm.
 
 A program that never asks for one of our contexts finds nothing changed.
@@ -36,13 +36,15 @@ def adopt() -> None:
 
     counterparts = {getattr(native, name): getattr(ours, name) for name in ours.__all__}
 
-    def new(cls: type, *args: object, ctx: object = None, **kwargs: object) -> Any:
-        made = counterparts.get(cls, cls) if isinstance(ctx, AltsemContext) else cls
-        # An object of a subclass: the interpreter goes on with that subclass's __init__.
-        return object.__new__(cls) if made is cls else made.__new__(made)
+    def new(cls: Any, *_args: object, ctx: object = None, **_kwargs: object) -> Any:
+        if isinstance(ctx, AltsemContext) and cls in counterparts:
+            cls = counterparts[cls]
+            # An object of a subclass: the interpreter goes on with that subclass's __init__.
+            return cls.__new__(cls)
+        return object.__new__(cls)
 
     for cls in (native.SemLock, native.Condition, native.Event, native.Barrier):
-        cls.__new__ = new  # type: ignore[assignment]
+        cls.__new__ = new  # type: ignore[method-assign]
     heap.Arena.__init__ = arena_init  # type: ignore[method-assign]
     _done = True
 

@@ -20,6 +20,8 @@ from typing import Any, Protocol
 
 from . import _core
 
+_sharer: Any = resource_sharer._resource_sharer  # type: ignore[attr-defined]
+
 
 class _Detachable(Protocol):
     def detach(self) -> int: ...
@@ -83,7 +85,7 @@ class Fetch:
     def detach(self) -> int:
         """Raises OSError if the sender is gone."""
         try:
-            with resource_sharer._resource_sharer.get_connection(self._address) as connection:
+            with _sharer.get_connection(self._address) as connection:
                 return reduction.recv_handle(connection)
         except (EOFError, OSError) as error:
             raise OSError(
@@ -113,7 +115,6 @@ class _Server:
 
     @staticmethod
     def _serve(segment: _core.Segment) -> Fetch:
-        sharer = resource_sharer._resource_sharer
         key: list[Any] = []
 
         def send(connection: Any, pid: int) -> None:
@@ -121,9 +122,9 @@ class _Server:
 
         def again() -> None:
             if key:  # the sharer has taken the entry out to serve it
-                sharer._cache[key[0]] = (send, again)
+                _sharer._cache[key[0]] = (send, again)
 
-        address = sharer.register(send, again)
+        address = _sharer.register(send, again)
         key.append(address[1])
         return Fetch(address)
 

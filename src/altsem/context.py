@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from typing_extensions import Self
+
     from . import synchronize
 
 # What a child runs while it unpickles its preparation data, before it has set its sys.path: only
@@ -34,7 +36,7 @@ class _StartMethod(str):
     __slots__ = ("_context_name",)
     _context_name: str
 
-    def __new__(cls, method: str, context_name: str) -> _StartMethod:
+    def __new__(cls, method: str, context_name: str) -> Self:
         self = super().__new__(cls, method)
         self._context_name = context_name
         return self
@@ -63,13 +65,13 @@ class AltsemContext(_context.BaseContext):
     _name: str
     Process: ClassVar[type[Any]]
 
-    def Lock(self) -> synchronize.Lock:  # type: ignore[override]
+    def Lock(self) -> synchronize.Lock:
         """A non-recursive lock.  Raises OSError if no shared memory can be had."""
         from .synchronize import Lock
 
         return Lock()
 
-    def RLock(self) -> synchronize.RLock:  # type: ignore[override]
+    def RLock(self) -> synchronize.RLock:
         """A lock that its owner may take again.  Raises OSError as Lock does."""
         from .synchronize import RLock
 
@@ -81,21 +83,19 @@ class AltsemContext(_context.BaseContext):
 
         return Condition(lock)
 
-    def Semaphore(self, value: int = 1) -> synchronize.Semaphore:  # type: ignore[override]
+    def Semaphore(self, value: int = 1) -> synchronize.Semaphore:
         """A semaphore.  Raises OSError for a negative value, OverflowError above 2**31-1."""
         from .synchronize import Semaphore
 
         return Semaphore(value)
 
-    def BoundedSemaphore(  # type: ignore[override]
-        self, value: int = 1
-    ) -> synchronize.BoundedSemaphore:
+    def BoundedSemaphore(self, value: int = 1) -> synchronize.BoundedSemaphore:
         """A semaphore that never rises above its first value.  Raises as Semaphore does."""
         from .synchronize import BoundedSemaphore
 
         return BoundedSemaphore(value)
 
-    def Event(self) -> synchronize.Event:  # type: ignore[override]
+    def Event(self) -> synchronize.Event:
         """A flag to wait for."""
         from .synchronize import Event
 

@@ -21,23 +21,23 @@ if TYPE_CHECKING:
 __all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"]
 
 
-class Lock(_core.Lock, Travels, _native.Lock):  # type: ignore[misc]
+class Lock(_core.Lock, Travels, _native.Lock):
     """A non-recursive lock of processes.  Any process may release it."""
 
 
-class RLock(_core.RLock, Travels, _native.RLock):  # type: ignore[misc]
+class RLock(_core.RLock, Travels, _native.RLock):
     """A lock of processes that the thread which holds it may take again."""
 
 
-class Semaphore(_core.Semaphore, Travels, _native.Semaphore):  # type: ignore[misc]
+class Semaphore(_core.Semaphore, Travels, _native.Semaphore):
     """A semaphore of processes."""
 
 
-class BoundedSemaphore(_core.BoundedSemaphore, Travels, _native.BoundedSemaphore):  # type: ignore[misc]
+class BoundedSemaphore(_core.BoundedSemaphore, Travels, _native.BoundedSemaphore):
     """A semaphore of processes that never rises above its first value."""
 
 
-class Event(_core.Event, Travels, _native.Event):  # type: ignore[misc]
+class Event(_core.Event, Travels, _native.Event):
     """A flag that processes wait for.  set() never blocks; a pulse of set() and clear() wakes
     everybody who was waiting."""
 
@@ -57,21 +57,22 @@ class Condition(_native.Condition):
     later; it waits for nobody, so a waiter that was killed holds nobody up.
     """
 
-    def __init__(self, lock: Any = None, *, ctx: object = None) -> None:
+    def __init__(self, lock: Any = None, *, ctx: object = None) -> None:  # noqa: ARG002
         self._lock: Any = RLock() if lock is None else lock
         self._room = _Room()
         self._make_methods()
 
-    def __getstate__(self) -> tuple[Any, ...]:  # type: ignore[override]
+    def __getstate__(self) -> tuple[Any, ...]:
         return self._lock, self._room
 
-    def __setstate__(self, state: tuple[Any, ...]) -> None:  # type: ignore[override]
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
         self._lock, self._room = state
         self._make_methods()
 
     def _make_methods(self) -> None:
-        self.acquire = self._lock.acquire
-        self.release = self._lock.release
+        # As natively: a call goes straight to the lock's own method.
+        self.acquire = self._lock.acquire  # type: ignore[method-assign]
+        self.release = self._lock.release  # type: ignore[method-assign]
 
     def __enter__(self) -> bool:
         return bool(self._lock.__enter__())
@@ -88,7 +89,7 @@ class Condition(_native.Condition):
         return f"<{type(self).__name__}({self._lock!r}, {self._room.waiters()})>"
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Release the lock, wait to be notified, at most `timeout` seconds, and take the lock again.
+        """Release the lock, wait to be notified for at most `timeout` seconds, take the lock again.
 
         Returns False if the time was over first.  Raises AssertionError if the calling thread does
         not hold the lock, ValueError for a NaN timeout.
@@ -146,16 +147,16 @@ class Barrier(_native.Barrier):
         action: Callable[[], object] | None = None,
         timeout: float | None = None,
         *,
-        ctx: object = None,
+        ctx: object = None,  # noqa: ARG002
     ) -> None:
         self._rendezvous = _Rendezvous(parties)
         self._action = action
         self._timeout = timeout
 
-    def __getstate__(self) -> tuple[Any, ...]:  # type: ignore[override]
+    def __getstate__(self) -> tuple[Any, ...]:
         return self._rendezvous, self._action, self._timeout
 
-    def __setstate__(self, state: tuple[Any, ...]) -> None:  # type: ignore[override]
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
         self._rendezvous, self._action, self._timeout = state
 
     def wait(self, timeout: float | None = None) -> int:
