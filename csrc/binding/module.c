@@ -46,6 +46,8 @@ static PyObject *module_segments(PyObject *module, PyObject *unused) {
 static PyMethodDef functions[] = {
     {"sem_unlink", module_sem_unlink, METH_O,
      "sem_unlink(name, /)\n--\n\nRemove a named semaphore.  Raises FileNotFoundError."},
+    {"own_methods", module_own_methods, METH_O,
+     "own_methods(class): a decorator that gives a subclass of SemLock its hot methods directly."},
     {"export", module_export, METH_O,
      "export(primitive) -> (Segment, offset): where it is; it counts as seen by others from now "
      "on."},

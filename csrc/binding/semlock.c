@@ -377,6 +377,7 @@ static PyObject *semlock_sem_unlink(PyObject *unused, PyObject *name) {
     return module_sem_unlink(unused, name);
 }
 
+/* What programs call most comes first; see module_own_methods. */
 static PyMethodDef semlock_methods[] = {
     {"acquire", (PyCFunction)(void (*)(void))semlock_acquire, METH_FASTCALL | METH_KEYWORDS,
      "acquire($self, /, block=True, timeout=None)\n--\n\n"
@@ -391,6 +392,7 @@ static PyMethodDef semlock_methods[] = {
      "__enter__($self, /)\n--\n\nacquire(); returns True."},
     {"__exit__", (PyCFunction)(void (*)(void))semlock_exit, METH_FASTCALL,
      "__exit__($self, exc_type=None, exc_value=None, exc_tb=None, /)\n--\n\nrelease()."},
+#define HOT_METHODS 4
     {"_count", semlock_count, METH_NOARGS, "How often this process holds it."},
     {"_is_mine", semlock_is_mine, METH_NOARGS, "Whether the calling thread holds it."},
     {"_get_value", semlock_get_value, METH_NOARGS, "The value of the semaphore."},
@@ -402,6 +404,26 @@ static PyMethodDef semlock_methods[] = {
      "sem_unlink(name, /)\n--\n\nRemove a named semaphore.  Raises FileNotFoundError."},
     {NULL, NULL, 0, NULL},
 };
+/* The interpreter calls a C method directly only on an object of exactly the type that the method
+ * was defined for; on an object of a subclass it takes a detour that costs more than the lock.  Our
+ * classes are subclasses, made in Python: this gives such a class the hot methods as its own. */
+PyObject *module_own_methods(PyObject *module, PyObject *object) {
+    State *state = PyModule_GetState(module);
+    if (!PyType_Check(object) || !PyType_IsSubtype((PyTypeObject *)object, state->semlock)) {
+        PyErr_SetString(PyExc_TypeError, "own_methods(class) takes a subclass of SemLock");
+        return NULL;
+    }
+    for (int i = 0; i < HOT_METHODS; i++) {
+        PyObject *method = PyDescr_NewMethod((PyTypeObject *)object, &semlock_methods[i]);
+        int error =
+            method ? PyObject_SetAttrString(object, semlock_methods[i].ml_name, method) : -1;
+        Py_XDECREF(method);
+        if (error != 0) return NULL;
+    }
+    Py_INCREF(object);
+    return object;
+}
+
 static PyGetSetDef semlock_getset[] = {
     {"handle", get_handle, NULL, "An int that names the semaphore in this process.", NULL},
     {"kind", get_kind, NULL, "0 recursive mutex, 1 semaphore.", NULL},

@@ -21,18 +21,22 @@ if TYPE_CHECKING:
 __all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"]
 
 
+@_core.own_methods
 class Lock(_core.Lock, Travels, _native.Lock):
     """A non-recursive lock of processes.  Any process may release it."""
 
 
+@_core.own_methods
 class RLock(_core.RLock, Travels, _native.RLock):
     """A lock of processes that the thread which holds it may take again."""
 
 
+@_core.own_methods
 class Semaphore(_core.Semaphore, Travels, _native.Semaphore):
     """A semaphore of processes."""
 
 
+@_core.own_methods
 class BoundedSemaphore(_core.BoundedSemaphore, Travels, _native.BoundedSemaphore):
     """A semaphore of processes that never rises above its first value."""
 
