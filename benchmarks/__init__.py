@@ -1,0 +1,1 @@
+"""Benchmarks: every figure a ratio against a peer, in paired rounds of one run."""
