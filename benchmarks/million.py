@@ -13,7 +13,7 @@ from altsem import _core
 
 
 def mappings() -> int:
-    return sum("altsem" in line for line in Path("/proc/self/maps").read_text().splitlines())
+    return sum("memfd:altsem" in line for line in Path("/proc/self/maps").read_text().splitlines())
 
 
 def shared_bytes() -> int:
