@@ -133,6 +133,15 @@ int altsem_named_exists(const char *name);
 /* Removes the name; whoever has the semaphore open keeps it.  -EBADMSG: not a file. */
 int altsem_named_unlink(const char *name);
 
+/* --- named shared memory: only for programs that insist on a name -------------------------------- */
+
+/* As shm_open(3): flags O_RDONLY or O_RDWR, with O_CREAT, O_EXCL, O_TRUNC; the file is for this user
+ * alone.  Returns a descriptor (close-on-exec), or -EEXIST, -ENOENT, -EINVAL not a name or other
+ * flags, -ENAMETOOLONG, -EPERM or -ELOOP what is there is not ours alone, -EBADMSG it is no file. */
+int altsem_shm_open(const char *name, int flags);
+/* Removes the name; whoever has it open keeps it.  -ENOENT; -EBADMSG: not a file. */
+int altsem_shm_unlink(const char *name);
+
 /* --- counting semaphores --------------------------------------------------------------------- */
 
 int altsem_sem_try(altsem_slot *slot); /* -EAGAIN: the value is zero */

@@ -8,7 +8,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -19,64 +18,16 @@
 
 #define PREFIX "sem."
 
-typedef struct {
-    char text[NAME_MAX + 1];
-} file_name;
-
-static int file_name_of(const char *name, file_name *file) {
-    while (*name == '/') name++;
-    if (!*name || strchr(name, '/')) return -EINVAL;
-    if (strlen(name) > sizeof file->text - sizeof PREFIX) return -ENAMETOOLONG;
-    memcpy(file->text, PREFIX, sizeof PREFIX - 1);
-    strcpy(file->text + sizeof PREFIX - 1, name);
-    return 0;
-}
-
-/* Runs `act` in the private directory of each candidate until it says something else than -ENOENT.
- * A candidate that has no such directory, or cannot have one, is passed over. */
-static int in_directories(int create, int (*act)(int directory, void *what), void *what) {
-    int error = -ENOENT;
-    const char *candidate;
-    for (unsigned i = 0; (candidate = altsem_directory(i)); i++) {
-        if (!*candidate) continue;
-        int directory = altsem_private_directory(candidate, create);
-        if (directory == -EPERM) return -EPERM;
-        if (directory < 0) {
-            if (create) error = directory;
-            continue;
-        }
-        int result = act(directory, what);
-        close(directory);
-        if (create ? result == 0 || result == -EEXIST : result != -ENOENT) return result;
-        error = result;
-    }
-    return error;
-}
-
-/* --- exists, unlink --------------------------------------------------------------------------- */
-
-static int there(int directory, void *file) {
-    struct stat status;
-    return fstatat(directory, file, &status, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : -errno;
-}
-
 int altsem_named_exists(const char *name) {
-    file_name file;
-    int error = file_name_of(name, &file);
-    return error ? error : in_directories(0, there, file.text);
-}
-
-static int remove_it(int directory, void *file) {
-    struct stat status;
-    if (fstatat(directory, file, &status, AT_SYMLINK_NOFOLLOW) != 0) return -errno;
-    if (!S_ISREG(status.st_mode)) return -EBADMSG;
-    return unlinkat(directory, file, 0) == 0 ? 0 : -errno;
+    altsem_file_name file;
+    int error = altsem_file_name_of(PREFIX, name, &file);
+    return error ? error : altsem_in_directories(0, altsem_private_there, file.text);
 }
 
 int altsem_named_unlink(const char *name) {
-    file_name file;
-    int error = file_name_of(name, &file);
-    return error ? error : in_directories(0, remove_it, file.text);
+    altsem_file_name file;
+    int error = altsem_file_name_of(PREFIX, name, &file);
+    return error ? error : altsem_in_directories(0, altsem_private_remove, file.text);
 }
 
 /* --- open ------------------------------------------------------------------------------------- */
@@ -90,15 +41,10 @@ struct opening {
 
 static int open_it(int directory, void *what) {
     struct opening *it = what;
-    /* O_NONBLOCK: a FIFO in its place must not hang us. */
-    int fd = openat(directory, it->file, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) return errno == EISDIR || errno == ENXIO ? -EBADMSG : -errno;
-    struct stat status;
-    int took = 0, error = 0;
-    if (fstat(fd, &status) != 0) error = -errno;
-    else if (!S_ISREG(status.st_mode)) error = -EBADMSG;
-    else if (status.st_uid != geteuid() || (status.st_mode & 077) != 0) error = -EPERM;
-    else error = altsem_segment_attach(fd, NULL, &it->segment, &took);
+    int fd = altsem_private_open(directory, it->file, O_RDWR);
+    if (fd < 0) return fd;
+    int took = 0;
+    int error = altsem_segment_attach(fd, NULL, &it->segment, &took);
     if (!took) close(fd);
     if (error != 0) return error == -EINVAL ? -EBADMSG : error;
     uint64_t only = ALTSEM_HEADER_SLOTS * ALTSEM_SLOT_BYTES;
@@ -108,11 +54,11 @@ static int open_it(int directory, void *what) {
 }
 
 int altsem_named_open(const char *name, int type, altsem_segment **segment, altsem_slot **slot) {
-    file_name file;
-    int error = file_name_of(name, &file);
+    altsem_file_name file;
+    int error = altsem_file_name_of(PREFIX, name, &file);
     if (error) return error;
     struct opening it = {file.text, type, NULL, NULL};
-    if ((error = in_directories(0, open_it, &it)) != 0) return error;
+    if ((error = altsem_in_directories(0, open_it, &it)) != 0) return error;
     *segment = it.segment;
     *slot = it.slot;
     return 0;
@@ -188,7 +134,7 @@ static int create_with(int directory, struct creation *it, int fd, const char *t
 
 static int create_it(int directory, void *what) {
     struct creation *it = what;
-    if (there(directory, (void *)it->file) == 0) return -EEXIST;
+    if (altsem_private_there(directory, (void *)it->file) == 0) return -EEXIST;
 #ifdef O_TMPFILE
     int nameless = openat(directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (nameless >= 0) {
@@ -207,16 +153,17 @@ static int create_it(int directory, void *what) {
 
 int altsem_named_create(const char *name, int type, int64_t value, int64_t maxvalue,
                         altsem_segment **segment, altsem_slot **slot) {
-    file_name file;
-    int error = file_name_of(name, &file);
+    altsem_file_name file;
+    int error = altsem_file_name_of(PREFIX, name, &file);
     if (error) return error;
     altsem_slot judge; /* a value that cannot be must not leave anything anywhere */
     if ((error = altsem_slot_init(&judge, type, value, maxvalue)) != 0) return error;
     if (!altsem_ops(&error)) return error;
     /* Taken in any candidate is taken: an open finds the first. */
-    if ((error = in_directories(0, there, file.text)) != -ENOENT) return error ? error : -EEXIST;
+    if ((error = altsem_in_directories(0, altsem_private_there, file.text)) != -ENOENT)
+        return error ? error : -EEXIST;
     struct creation it = {file.text, type, value, maxvalue, NULL, NULL};
-    if ((error = in_directories(1, create_it, &it)) != 0) return error;
+    if ((error = altsem_in_directories(1, create_it, &it)) != 0) return error;
     *segment = it.segment;
     *slot = it.slot;
     return 0;

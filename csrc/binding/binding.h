@@ -56,6 +56,10 @@ void semlock_adopted(PyObject *self); /* sets what follows from the slot */
 PyObject *module_own_methods(PyObject *module, PyObject *type);
 PyObject *module_sem_unlink(PyObject *module, PyObject *name);
 
+/* shm.c */
+PyObject *module_shm_open(PyObject *module, PyObject *args, PyObject *kwargs);
+PyObject *module_shm_unlink(PyObject *module, PyObject *args, PyObject *kwargs);
+
 #define READY(self)                                                                                \
     if (__builtin_expect(!((Primitive *)(self))->slot, 0)) return raise_uninitialised(self)
 

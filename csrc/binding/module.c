@@ -48,6 +48,10 @@ static PyMethodDef functions[] = {
      "sem_unlink(name, /)\n--\n\nRemove a named semaphore.  Raises FileNotFoundError."},
     {"own_methods", module_own_methods, METH_O,
      "own_methods(class): a decorator that gives a subclass of SemLock its hot methods directly."},
+    {"shm_open", (PyCFunction)(void (*)(void))module_shm_open, METH_VARARGS | METH_KEYWORDS,
+     "shm_open(path, flags, mode=0o600): a descriptor of named shared memory.  Raises OSError."},
+    {"shm_unlink", (PyCFunction)(void (*)(void))module_shm_unlink, METH_VARARGS | METH_KEYWORDS,
+     "shm_unlink(path): remove named shared memory.  Raises FileNotFoundError."},
     {"export", module_export, METH_O,
      "export(primitive) -> (Segment, offset): where it is; it counts as seen by others from now "
      "on."},
