@@ -2,6 +2,7 @@
 #include "binding.h"
 
 #include <limits.h>
+#include <string.h>
 
 int parse_timeout(PyObject *timeout, double *seconds) {
     if (!timeout || timeout == Py_None) return 0;
@@ -24,6 +25,24 @@ int parse_int(PyObject *value, int *out) {
     }
     *out = (int)number;
     return 0;
+}
+
+const char *parse_name(const char *argument, PyObject *value) {
+    if (!PyUnicode_Check(value)) {
+        PyObject *type = PyObject_GetAttrString((PyObject *)Py_TYPE(value), "__name__");
+        if (type)
+            PyErr_Format(PyExc_TypeError, "%s must be str, not %S", argument,
+                         value == Py_None ? Py_None : type);
+        Py_XDECREF(type);
+        return NULL;
+    }
+    Py_ssize_t length;
+    const char *name = PyUnicode_AsUTF8AndSize(value, &length);
+    if (name && (size_t)length != strlen(name)) {
+        PyErr_SetString(PyExc_ValueError, "embedded null character");
+        return NULL;
+    }
+    return name;
 }
 
 int parse_two(const char *function, const char *first, const char *second, PyObject *const *args,

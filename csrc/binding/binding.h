@@ -34,6 +34,8 @@ PyObject *raise_uninitialised(PyObject *self);
 /* arguments.c */
 int parse_timeout(PyObject *timeout, double *seconds); /* 1 a number, 0 None, -1 exception set */
 int parse_int(PyObject *value, int *out);              /* -1 exception set, as for a C int */
+/* A text without nulls, which lives as long as `value`; NULL: exception set, which says `argument`. */
+const char *parse_name(const char *argument, PyObject *value);
 /* (first, second) by position or keyword, as METH_FASTCALL|METH_KEYWORDS hands them over; missing
  * ones stay as they are.  -1: exception set. */
 int parse_two(const char *function, const char *first, const char *second, PyObject *const *args,

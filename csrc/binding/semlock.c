@@ -99,29 +99,25 @@ static PyObject *semlock_acquire(PyObject *op, PyObject *const *args, Py_ssize_t
                                  PyObject *kwnames) {
     READY(op);
     SemLock *self = (SemLock *)op;
-    int again = take_again(self);
-    if (again) return again > 0 ? PyBool_FromLong(1) : NULL;
-    int64_t deadline = ALTSEM_FOREVER;
+    PyObject *block = Py_True, *timeout = Py_None;
+    int blocking = 1, limited = 0;
+    double seconds;
     if (nargs || kwnames) {
-        PyObject *block = Py_True, *timeout = Py_None;
-        double seconds;
         if (parse_two("acquire", "block", "timeout", args, nargs, kwnames, &block, &timeout) != 0)
             return NULL;
-        int blocking = PyObject_IsTrue(block);
+        blocking = PyObject_IsTrue(block);
         if (blocking < 0) return NULL;
-        int limited = parse_timeout(timeout, &seconds);
-        if (limited < 0) return NULL;
-        if (try_it(self) == 0) goto taken;
-        if (!blocking) Py_RETURN_FALSE;
-        if (limited) deadline = altsem_deadline_in(seconds);
-    } else if (try_it(self) == 0) {
-        goto taken;
     }
-    int got = acquire_slowly(self, deadline);
+    int again = take_again(self); /* natively, before the timeout is looked at */
+    if (again) return again > 0 ? PyBool_FromLong(1) : NULL;
+    if (timeout != Py_None && (limited = parse_timeout(timeout, &seconds)) < 0) return NULL;
+    if (try_it(self) == 0) {
+        taken(self);
+        Py_RETURN_TRUE;
+    }
+    if (!blocking) Py_RETURN_FALSE;
+    int got = acquire_slowly(self, limited ? altsem_deadline_in(seconds) : ALTSEM_FOREVER);
     return got < 0 ? NULL : PyBool_FromLong(got);
-taken:
-    taken(self);
-    Py_RETURN_TRUE;
 }
 
 static PyObject *semlock_enter(PyObject *op, PyObject *unused) {
@@ -284,14 +280,18 @@ static int type_for(int kind, int value, int maxvalue) {
 
 static PyObject *semlock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"kind", "value", "maxvalue", "name", "unlink", NULL};
-    PyObject *kind_object, *value_object, *maxvalue_object;
+    PyObject *kind_object, *value_object, *maxvalue_object, *name_object, *unlink_object;
+    int kind, value, maxvalue;
     const char *name;
-    int unlink, kind, value, maxvalue;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOsp:SemLock", names, &kind_object,
-                                     &value_object, &maxvalue_object, &name, &unlink) ||
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOOO:SemLock", names, &kind_object,
+                                     &value_object, &maxvalue_object, &name_object,
+                                     &unlink_object) ||
         parse_int(kind_object, &kind) != 0 || parse_int(value_object, &value) != 0 ||
-        parse_int(maxvalue_object, &maxvalue) != 0)
+        parse_int(maxvalue_object, &maxvalue) != 0 ||
+        !(name = parse_name("SemLock() argument 'name'", name_object)))
         return NULL;
+    int unlink = PyObject_IsTrue(unlink_object);
+    if (unlink < 0) return NULL;
     if (kind != RECURSIVE_MUTEX && kind != SEMAPHORE) {
         PyErr_SetString(PyExc_ValueError, "unrecognized kind");
         return NULL;
@@ -360,17 +360,12 @@ static void semlock_dealloc(PyObject *self) {
 
 PyObject *module_sem_unlink(PyObject *module, PyObject *object) {
     (void)module;
-    PyObject *bytes = PyUnicode_AsUTF8String(object);
-    if (!bytes) return NULL;
-    PyObject *result = NULL;
-    char *name; /* without a length to store it in, refuses embedded nulls */
-    if (PyBytes_AsStringAndSize(bytes, &name, NULL) == 0) {
-        int error = altsem_named_unlink(name);
-        if (error != 0) raise_named(error, name);
-        else Py_INCREF(result = Py_None);
-    }
-    Py_DECREF(bytes);
-    return result;
+    const char *name = parse_name("sem_unlink() argument", object);
+    if (!name) return NULL;
+    int error = altsem_named_unlink(name);
+    if (error == -EINVAL) error = -ENOENT; /* as natively: what is no name names no semaphore */
+    if (error != 0) return raise_named(error, name);
+    Py_RETURN_NONE;
 }
 
 static PyObject *semlock_sem_unlink(PyObject *unused, PyObject *name) {
