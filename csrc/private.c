@@ -29,14 +29,19 @@ int altsem_private_directory(const char *candidate, int create) {
     char path[PATH_MAX];
     if (path_of(candidate, path) != 0) return -ENAMETOOLONG;
     int made = create && mkdir(path, 0700) == 0;
-    if (create && !made && errno != EEXIST) return -errno;
+    /* EPERM is how some filesystems say that they make no directories; here it means "hostile". */
+    if (create && !made && errno != EEXIST) return errno == EPERM ? -EACCES : -errno;
+    struct stat status;
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0) {
-        int error = errno; /* a link or a file in its place is not "missing", but hostile */
-        return error == ELOOP || error == ENOTDIR || error == EACCES ? -EPERM : -error;
+        /* A link, a file, or a directory closed to us in its place is not "missing", but hostile.
+         * But the same errors come from a candidate that we cannot enter, such as the
+         * XDG_RUNTIME_DIR that su kept: then nothing is seen there at all. */
+        int error = errno;
+        int judged = error == ELOOP || error == ENOTDIR || error == EACCES;
+        return judged && lstat(path, &status) == 0 ? -EPERM : -error;
     }
     if (made) fchmod(fd, 0700); /* whatever the umask took away */
-    struct stat status;
     if (fstat(fd, &status) != 0 || status.st_uid != geteuid() || (status.st_mode & 0777) != 0700) {
         close(fd);
         return -EPERM;
