@@ -5,33 +5,17 @@
  * word is the owner, or has the same id in another PID namespace; then `holder` differs, because the
  * releasing owner cleared it before, and the taking one writes it after, the step of the word.
  */
-#include <errno.h>
+#include "fast.h"
 
-#include "owner.h"
-#include "wait.h"
-
-static int take(altsem_slot *slot, uint64_t seen, uint64_t leave, uint32_t tid) {
-    while (altsem_low(seen) == 0)
-        if (altsem_step(&slot->word, &seen, (seen | tid) - leave, memory_order_acquire)) {
-            atomic_store_explicit(&slot->holder, altsem_self(), memory_order_relaxed);
-            return 0;
-        }
-    return -EAGAIN;
-}
-
-int altsem_lock_try(altsem_slot *slot) {
-    return take(slot, altsem_load(&slot->word), 0, altsem_my_tid());
-}
+int altsem_lock_try(altsem_slot *slot) { return altsem_fast_try(slot); }
 
 int altsem_lock_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadline) {
-    uint32_t tid = altsem_my_tid();
-    uint64_t seen = altsem_load(&slot->word);
-    if (take(slot, seen, 0, tid) == 0) return 0;
+    if (altsem_fast_try(slot) == 0) return 0;
     if (deadline == ALTSEM_NOW) return -ETIMEDOUT;
-    seen = altsem_announce(&slot->word);
+    uint64_t seen = altsem_announce(&slot->word);
     int result = 0;
     for (;;) {
-        if (take(slot, seen, ALTSEM_WAITER, tid) == 0) return 0;
+        if (altsem_fast_take(slot, seen, ALTSEM_WAITER) == 0) return 0;
         if (result != 0) break;
         /* Sleeps on whoever holds it now: a change of owner in between only makes it look again. */
         seen = altsem_load(&slot->word);
@@ -45,14 +29,7 @@ int altsem_lock_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadlin
 }
 
 int altsem_lock_release(altsem_segment *segment, altsem_slot *slot) {
-    uint64_t seen = altsem_load(&slot->word);
-    if (altsem_low(seen) == 0) return -EOVERFLOW;
-    atomic_store_explicit(&slot->holder, 0, memory_order_relaxed);
-    do {
-        if (altsem_low(seen) == 0) return -EOVERFLOW; /* two released it at once: one was first */
-    } while (!altsem_step(&slot->word, &seen, seen & ~(uint64_t)UINT32_MAX, memory_order_release));
-    if (altsem_high(seen) != 0) altsem_wake(segment, slot, ALTSEM_WORD, 1);
-    return 0;
+    return altsem_fast_release(segment, slot);
 }
 
 int altsem_lock_is_free(const altsem_slot *slot) {
@@ -64,10 +41,7 @@ int altsem_lock_is_ours(const altsem_slot *slot) {
     return low != 0 && low != ALTSEM_NOBODY && altsem_load(&slot->holder) == altsem_self();
 }
 
-int altsem_lock_is_mine(const altsem_slot *slot) {
-    return altsem_low(altsem_load(&slot->word)) == altsem_my_tid() &&
-           altsem_load(&slot->holder) == altsem_self();
-}
+int altsem_lock_is_mine(const altsem_slot *slot) { return altsem_fast_is_mine(slot); }
 
 int altsem_rlock_again(altsem_slot *slot) {
     uint32_t again = atomic_load_explicit(&slot->again, memory_order_relaxed);
@@ -77,11 +51,7 @@ int altsem_rlock_again(altsem_slot *slot) {
 }
 
 int altsem_rlock_release(altsem_segment *segment, altsem_slot *slot) {
-    if (!altsem_lock_is_mine(slot)) return -EPERM;
-    uint32_t again = atomic_load_explicit(&slot->again, memory_order_relaxed);
-    if (again == 0) return altsem_lock_release(segment, slot);
-    atomic_store_explicit(&slot->again, again - 1, memory_order_relaxed);
-    return 0;
+    return altsem_fast_rlock_release(segment, slot);
 }
 
 uint32_t altsem_rlock_depth(const altsem_slot *slot) {

@@ -1,18 +1,11 @@
 /* sem.c - the counting semaphore.  State table and legality notes: word.h. */
-#include <errno.h>
+#include "fast.h"
 
-#include "wait.h"
-
-int altsem_sem_try(altsem_slot *slot) {
-    uint64_t seen = altsem_load(&slot->word);
-    while (altsem_low(seen) != 0)
-        if (altsem_step(&slot->word, &seen, seen - 1, memory_order_acquire)) return 0;
-    return -EAGAIN;
-}
+int altsem_sem_try(altsem_slot *slot) { return altsem_fast_sem_try(slot); }
 
 int altsem_sem_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadline) {
     /* Try first, even if the deadline has passed. */
-    if (altsem_sem_try(slot) == 0) return 0;
+    if (altsem_fast_sem_try(slot) == 0) return 0;
     if (deadline == ALTSEM_NOW) return -ETIMEDOUT;
     uint64_t seen = altsem_announce(&slot->word);
     int result = 0;
@@ -31,12 +24,7 @@ int altsem_sem_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadline
 }
 
 int altsem_sem_post(altsem_segment *segment, altsem_slot *slot, int64_t bound) {
-    uint64_t seen = altsem_load(&slot->word);
-    do {
-        if ((int64_t)altsem_low(seen) >= bound) return -EOVERFLOW;
-    } while (!altsem_step(&slot->word, &seen, seen + 1, memory_order_release));
-    if (altsem_high(seen) != 0) altsem_wake(segment, slot, ALTSEM_WORD, 1);
-    return 0;
+    return altsem_fast_post(segment, slot, bound);
 }
 
 int32_t altsem_sem_value(const altsem_slot *slot) {

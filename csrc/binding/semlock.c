@@ -1,192 +1,17 @@
-/* semlock.c - SemLock, by the contract of _multiprocessing.SemLock, and the four classes on it.
+/* semlock.c - SemLock, by the contract of _multiprocessing.SemLock: making it and looking at it.
  *
- * Two kinds of slots stand behind them.  A lock slot (maxvalue 1, value 0 or 1: every Lock, RLock and
+ * Two kinds of slots stand behind it.  A lock slot (maxvalue 1, value 0 or 1: every Lock, RLock and
  * BoundedSemaphore(1)) knows its owner; whether it is mine, and how often, follows from the slot
  * alone.  Everything else is a counting slot, and then the contract's `_count` and `_is_mine` are
- * about this object, as they are natively: `count` and `last_tid` below.
+ * about this object, as they are natively: `count` and `last_tid` in semlock.h.
  */
-#include "binding.h"
+#include "semlock.h"
 
 #include <errno.h>
-#include <limits.h>
-#include <stdatomic.h>
-
-enum { RECURSIVE_MUTEX = 0, SEMAPHORE = 1 };
-
-typedef struct {
-    Primitive base;
-    int kind;
-    int maxvalue;
-    int type;          /* of the slot */
-    int born_taken;    /* a lock slot made with value 0 */
-    _Atomic int count; /* counting slots: acquired minus released through this object */
-    _Atomic uint32_t last_tid;
-    _Atomic uint32_t forks; /* count belongs to the process that had seen so many */
-    PyObject *name;
-} SemLock;
-
-static altsem_slot *slot_of(const SemLock *self) { return self->base.slot; }
-
-/* --- the bookkeeping of counting slots --------------------------------------------------------- */
-
-static int count_get(SemLock *self) {
-    return atomic_load_explicit(&self->count, memory_order_relaxed);
-}
-
-static void count_add(SemLock *self, int change) {
-#ifdef Py_GIL_DISABLED
-    atomic_fetch_add_explicit(&self->count, change, memory_order_relaxed);
-#else
-    atomic_store_explicit(&self->count, count_get(self) + change, memory_order_relaxed);
-#endif
-}
-
-static int counting_is_mine(SemLock *self) {
-    return count_get(self) > 0 &&
-           atomic_load_explicit(&self->last_tid, memory_order_relaxed) == altsem_tid();
-}
-
-static int is_mine(SemLock *self) {
-    if (self->type == ALTSEM_SEM) return counting_is_mine(self);
-    return !self->born_taken && altsem_lock_is_mine(slot_of(self));
-}
-
-/* --- acquire and release ----------------------------------------------------------------------- */
-
-static int try_it(SemLock *self) {
-    return self->type == ALTSEM_SEM ? altsem_sem_try(slot_of(self))
-                                    : altsem_lock_try(slot_of(self));
-}
-
-static int wait_for_it(SemLock *self, int64_t deadline) {
-    return self->type == ALTSEM_SEM ? altsem_sem_wait(self->base.segment, slot_of(self), deadline)
-                                    : altsem_lock_wait(self->base.segment, slot_of(self), deadline);
-}
-
-static void taken(SemLock *self) {
-    if (self->type != ALTSEM_SEM) return;
-    count_add(self, 1);
-    atomic_store_explicit(&self->last_tid, altsem_tid(), memory_order_relaxed);
-}
-
-/* Already held by this thread: 1 taken once more, 0 not held, -1 exception. */
-static int take_again(SemLock *self) {
-    if (self->kind != RECURSIVE_MUTEX || !is_mine(self)) return 0;
-    if (self->type == ALTSEM_SEM) {
-        count_add(self, 1);
-        return 1;
-    }
-    if (altsem_rlock_again(slot_of(self)) == 0) return 1;
-    PyErr_SetString(PyExc_OverflowError, "recursive lock acquired too many times");
-    return -1;
-}
-
-/* What the first try did not get: 1 taken, 0 not, -1 exception. */
-static int acquire_slowly(SemLock *self, int64_t deadline) {
-    int result;
-    if (deadline == ALTSEM_NOW) return 0;
-    SLEEP(result, wait_for_it(self, deadline));
-    if (result == 0) {
-        taken(self);
-        return 1;
-    }
-    if (result == -ETIMEDOUT) return 0;
-    if (result != -EINTR) raise_errno(result);
-    return -1;
-}
-
-static PyObject *semlock_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-                                 PyObject *kwnames) {
-    READY(op);
-    SemLock *self = (SemLock *)op;
-    PyObject *block = Py_True, *timeout = Py_None;
-    int blocking = 1, limited = 0;
-    double seconds;
-    if (nargs || kwnames) {
-        if (parse_two("acquire", "block", "timeout", args, nargs, kwnames, &block, &timeout) != 0)
-            return NULL;
-        blocking = PyObject_IsTrue(block);
-        if (blocking < 0) return NULL;
-    }
-    int again = take_again(self); /* natively, before the timeout is looked at */
-    if (again) return again > 0 ? PyBool_FromLong(1) : NULL;
-    if (timeout != Py_None && (limited = parse_timeout(timeout, &seconds)) < 0) return NULL;
-    if (try_it(self) == 0) {
-        taken(self);
-        Py_RETURN_TRUE;
-    }
-    if (!blocking) Py_RETURN_FALSE;
-    int got = acquire_slowly(self, limited ? altsem_deadline_in(seconds) : ALTSEM_FOREVER);
-    return got < 0 ? NULL : PyBool_FromLong(got);
-}
-
-static PyObject *semlock_enter(PyObject *op, PyObject *unused) {
-    (void)unused;
-    READY(op);
-    SemLock *self = (SemLock *)op;
-    int got = take_again(self);
-    if (got == 0) {
-        if (try_it(self) != 0) {
-            got = acquire_slowly(self, ALTSEM_FOREVER);
-        } else {
-            taken(self);
-            got = 1;
-        }
-    }
-    if (got < 0) return NULL;
-    Py_RETURN_TRUE;
-}
-
-static PyObject *too_many(void) {
-    PyErr_SetString(PyExc_ValueError, "semaphore or lock released too many times");
-    return NULL;
-}
-
-static PyObject *not_mine(void) {
-    PyErr_SetString(PyExc_AssertionError, "attempt to release recursive lock not owned by thread");
-    return NULL;
-}
-
-static PyObject *release_counting(SemLock *self) {
-    int recursive = self->kind == RECURSIVE_MUTEX;
-    if (recursive && !counting_is_mine(self)) return not_mine();
-    if (!recursive || count_get(self) == 1) {
-        int64_t bound = recursive ? ALTSEM_VALUE_MAX : self->maxvalue;
-        if (altsem_sem_post(self->base.segment, slot_of(self), bound) != 0)
-            return recursive ? raise_errno(-EOVERFLOW) : too_many();
-    }
-    count_add(self, -1);
-    Py_RETURN_NONE;
-}
-
-static PyObject *semlock_release(PyObject *op, PyObject *unused) {
-    (void)unused;
-    READY(op);
-    SemLock *self = (SemLock *)op;
-    switch (self->type) {
-    case ALTSEM_LOCK:
-        if (altsem_lock_release(self->base.segment, slot_of(self)) != 0) return too_many();
-        Py_RETURN_NONE;
-    case ALTSEM_RLOCK:
-        if (altsem_rlock_release(self->base.segment, slot_of(self)) != 0) return not_mine();
-        Py_RETURN_NONE;
-    default:
-        return release_counting(self);
-    }
-}
-
-static PyObject *semlock_exit(PyObject *op, PyObject *const *args, Py_ssize_t nargs) {
-    (void)args;
-    if (nargs > 3) {
-        PyErr_Format(PyExc_TypeError, "__exit__() takes at most 3 arguments (%zd given)", nargs);
-        return NULL;
-    }
-    return semlock_release(op, NULL);
-}
 
 /* --- looking at it ----------------------------------------------------------------------------- */
 
-static int value_of(SemLock *self) {
+int semlock_value(SemLock *self) {
     return self->type == ALTSEM_SEM ? altsem_sem_value(slot_of(self))
                                     : altsem_lock_is_free(slot_of(self));
 }
@@ -204,22 +29,22 @@ static PyObject *semlock_count(PyObject *op, PyObject *unused) {
     return PyLong_FromLong(count);
 }
 
-static PyObject *semlock_is_mine(PyObject *op, PyObject *unused) {
+static PyObject *is_mine(PyObject *op, PyObject *unused) {
     (void)unused;
     READY(op);
-    return PyBool_FromLong(is_mine((SemLock *)op));
+    return PyBool_FromLong(semlock_is_mine((SemLock *)op));
 }
 
-static PyObject *semlock_get_value(PyObject *op, PyObject *unused) {
+PyObject *semlock_get_value(PyObject *op, PyObject *unused) {
     (void)unused;
     READY(op);
-    return PyLong_FromLong(value_of((SemLock *)op));
+    return PyLong_FromLong(semlock_value((SemLock *)op));
 }
 
 static PyObject *semlock_is_zero(PyObject *op, PyObject *unused) {
     (void)unused;
     READY(op);
-    return PyBool_FromLong(value_of((SemLock *)op) == 0);
+    return PyBool_FromLong(semlock_value((SemLock *)op) == 0);
 }
 
 /* Natively resets the count in the child of a fork.  Lock slots need no reset. */
@@ -250,15 +75,10 @@ static PyObject *get_name(PyObject *op, void *unused) {
     Py_INCREF(name);
     return name;
 }
-static PyObject *get_self(PyObject *op, void *unused) {
-    (void)unused;
-    Py_INCREF(op);
-    return op;
-}
 
 /* --- making it --------------------------------------------------------------------------------- */
 
-static void remember(SemLock *self, int kind, int maxvalue, int born_taken) {
+void semlock_remember(SemLock *self, int kind, int maxvalue, int born_taken) {
     self->kind = kind;
     self->maxvalue = maxvalue;
     self->type = altsem_slot_type(slot_of(self));
@@ -270,10 +90,11 @@ static void remember(SemLock *self, int kind, int maxvalue, int born_taken) {
 void semlock_adopted(PyObject *op) {
     SemLock *self = (SemLock *)op;
     int recursive = altsem_slot_type(slot_of(self)) == ALTSEM_RLOCK;
-    remember(self, recursive ? RECURSIVE_MUTEX : SEMAPHORE, altsem_slot_maxvalue(slot_of(self)), 0);
+    semlock_remember(self, recursive ? RECURSIVE_MUTEX : SEMAPHORE,
+                     altsem_slot_maxvalue(slot_of(self)), 0);
 }
 
-static int type_for(int kind, int value, int maxvalue) {
+int semlock_type_for(int kind, int value, int maxvalue) {
     if (maxvalue != 1 || (value != 0 && value != 1)) return ALTSEM_SEM;
     return kind == RECURSIVE_MUTEX ? ALTSEM_RLOCK : ALTSEM_LOCK;
 }
@@ -298,7 +119,7 @@ static PyObject *semlock_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     }
     SemLock *self = (SemLock *)PyType_GenericAlloc(type, 0);
     if (!self) return NULL;
-    int slot_type = type_for(kind, value, maxvalue), error;
+    int slot_type = semlock_type_for(kind, value, maxvalue), error;
     if (unlink) {
         /* No name is needed then, but a taken or impossible one is still refused. */
         error = altsem_named_exists(name);
@@ -317,7 +138,7 @@ static PyObject *semlock_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
         Py_DECREF(self);
         return NULL;
     }
-    remember(self, kind, maxvalue, value == 0);
+    semlock_remember(self, kind, maxvalue, value == 0);
     return (PyObject *)self;
 }
 
@@ -348,7 +169,7 @@ static PyObject *semlock_rebuild(PyObject *type, PyObject *args) {
     }
     ((Primitive *)self)->segment = segment;
     ((Primitive *)self)->slot = slot;
-    remember((SemLock *)self, kind, maxvalue, 0);
+    semlock_remember((SemLock *)self, kind, maxvalue, 0);
     if (name && !(((SemLock *)self)->name = PyUnicode_FromString(name))) Py_CLEAR(self);
     return self;
 }
@@ -372,24 +193,10 @@ static PyObject *semlock_sem_unlink(PyObject *unused, PyObject *name) {
     return module_sem_unlink(unused, name);
 }
 
-/* What programs call most comes first; see module_own_methods. */
 static PyMethodDef semlock_methods[] = {
-    {"acquire", (PyCFunction)(void (*)(void))semlock_acquire, METH_FASTCALL | METH_KEYWORDS,
-     "acquire($self, /, block=True, timeout=None)\n--\n\n"
-     "Take it.  Waits at most `timeout` seconds (None: for ever; negative: not at all) if "
-     "`block`.\n"
-     "Returns whether it was taken.  Raises ValueError for a NaN timeout."},
-    {"release", semlock_release, METH_NOARGS,
-     "release($self, /)\n--\n\n"
-     "Give it back.  Raises ValueError if that is once too often, AssertionError if it is a\n"
-     "recursive lock of another thread."},
-    {"__enter__", semlock_enter, METH_NOARGS,
-     "__enter__($self, /)\n--\n\nacquire(); returns True."},
-    {"__exit__", (PyCFunction)(void (*)(void))semlock_exit, METH_FASTCALL,
-     "__exit__($self, exc_type=None, exc_value=None, exc_tb=None, /)\n--\n\nrelease()."},
-#define HOT_METHODS 4
+    HOT_METHODS(any),
     {"_count", semlock_count, METH_NOARGS, "How often this process holds it."},
-    {"_is_mine", semlock_is_mine, METH_NOARGS, "Whether the calling thread holds it."},
+    {"_is_mine", is_mine, METH_NOARGS, "Whether the calling thread holds it."},
     {"_get_value", semlock_get_value, METH_NOARGS, "The value of the semaphore."},
     {"_is_zero", semlock_is_zero, METH_NOARGS, "Whether the value is zero."},
     {"_after_fork", semlock_after_fork, METH_NOARGS, "Forget what the parent of a fork held."},
@@ -399,26 +206,6 @@ static PyMethodDef semlock_methods[] = {
      "sem_unlink(name, /)\n--\n\nRemove a named semaphore.  Raises FileNotFoundError."},
     {NULL, NULL, 0, NULL},
 };
-/* The interpreter calls a C method directly only on an object of exactly the type that the method
- * was defined for; on an object of a subclass it takes a detour that costs more than the lock.  Our
- * classes are subclasses, made in Python: this gives such a class the hot methods as its own. */
-PyObject *module_own_methods(PyObject *module, PyObject *object) {
-    State *state = PyModule_GetState(module);
-    if (!PyType_Check(object) || !PyType_IsSubtype((PyTypeObject *)object, state->semlock)) {
-        PyErr_SetString(PyExc_TypeError, "own_methods(class) takes a subclass of SemLock");
-        return NULL;
-    }
-    for (int i = 0; i < HOT_METHODS; i++) {
-        PyObject *method = PyDescr_NewMethod((PyTypeObject *)object, &semlock_methods[i]);
-        int error =
-            method ? PyObject_SetAttrString(object, semlock_methods[i].ml_name, method) : -1;
-        Py_XDECREF(method);
-        if (error != 0) return NULL;
-    }
-    Py_INCREF(object);
-    return object;
-}
-
 static PyGetSetDef semlock_getset[] = {
     {"handle", get_handle, NULL, "An int that names the semaphore in this process.", NULL},
     {"kind", get_kind, NULL, "0 recursive mutex, 1 semaphore.", NULL},
@@ -440,108 +227,3 @@ static PyType_Slot semlock_slots[] = {
 };
 PyType_Spec semlock_spec = {"altsem._core.SemLock", sizeof(SemLock), 0,
                             Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, semlock_slots};
-
-/* --- Lock, RLock, Semaphore, BoundedSemaphore --------------------------------------------------- */
-
-static PyObject *bare_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    (void)args, (void)kwargs; /* for __init__, which a subclass may call with others */
-    return PyType_GenericAlloc(type, 0);
-}
-
-static int init(PyObject *self, int type, int kind, int value, int maxvalue, const char *what) {
-    if (primitive_make((Primitive *)self, type, value, maxvalue, what) != 0) return -1;
-    remember((SemLock *)self, kind, maxvalue, value == 0);
-    return 0;
-}
-
-/* (*, ctx=None): accepted so that the classes can stand in for multiprocessing.synchronize's. */
-static int only_ctx(PyObject *args, PyObject *kwargs, const char *format) {
-    static char *names[] = {"ctx", NULL};
-    PyObject *ctx;
-    if (!kwargs && PyTuple_Size(args) == 0) return 0;
-    return PyArg_ParseTupleAndKeywords(args, kwargs, format, names, &ctx) ? 0 : -1;
-}
-
-static int lock_init(PyObject *self, PyObject *args, PyObject *kwargs) {
-    if (only_ctx(args, kwargs, "|$O:Lock") != 0) return -1;
-    return init(self, ALTSEM_LOCK, SEMAPHORE, 1, 1, "Lock");
-}
-
-static int rlock_init(PyObject *self, PyObject *args, PyObject *kwargs) {
-    if (only_ctx(args, kwargs, "|$O:RLock") != 0) return -1;
-    return init(self, ALTSEM_RLOCK, RECURSIVE_MUTEX, 1, 1, "RLock");
-}
-
-/* (value=1, *, ctx=None) */
-static int value_and_ctx(PyObject *args, PyObject *kwargs, const char *format, const char *what,
-                         int *value) {
-    static char *names[] = {"value", "ctx", NULL};
-    PyObject *object = NULL, *ctx;
-    *value = 1;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, format, names, &object, &ctx)) return -1;
-    if (!object) return 0;
-    int overflow;
-    long number = PyLong_AsLongAndOverflow(object, &overflow);
-    if (number == -1 && !overflow && PyErr_Occurred()) return -1;
-    if (overflow > 0 || number > ALTSEM_VALUE_MAX) {
-        PyErr_Format(PyExc_OverflowError, "%s value %R is above the maximum, %d", what, object,
-                     ALTSEM_VALUE_MAX);
-        return -1;
-    }
-    if (overflow < 0 || number < 0) {
-        raise_os(-EINVAL, "%s value %R is below 0", what, object);
-        return -1;
-    }
-    *value = (int)number;
-    return 0;
-}
-
-static int semaphore_init(PyObject *self, PyObject *args, PyObject *kwargs) {
-    int value;
-    if (value_and_ctx(args, kwargs, "|O$O:Semaphore", "Semaphore", &value) != 0) return -1;
-    return init(self, ALTSEM_SEM, SEMAPHORE, value, ALTSEM_VALUE_MAX, "Semaphore");
-}
-
-static int bounded_init(PyObject *self, PyObject *args, PyObject *kwargs) {
-    int value;
-    if (value_and_ctx(args, kwargs, "|O$O:BoundedSemaphore", "BoundedSemaphore", &value) != 0)
-        return -1;
-    return init(self, type_for(SEMAPHORE, value, value), SEMAPHORE, value, value,
-                "BoundedSemaphore");
-}
-
-static PyObject *is_locked(PyObject *op, PyObject *unused) {
-    (void)unused;
-    READY(op);
-    return PyBool_FromLong(value_of((SemLock *)op) == 0);
-}
-
-#define LOCKED                                                                                     \
-    {"locked", is_locked, METH_NOARGS,                                                             \
-     "locked($self, /)\n--\n\nWhether acquire() would have to wait."}
-#define GET_VALUE                                                                                  \
-    {"get_value", semlock_get_value, METH_NOARGS, "get_value($self, /)\n--\n\nThe value now."}
-
-static PyMethodDef lock_methods[] = {LOCKED, {NULL, NULL, 0, NULL}};
-static PyMethodDef value_methods[] = {LOCKED, GET_VALUE, {NULL, NULL, 0, NULL}};
-static PyGetSetDef self_getset[] = {
-    {"_semlock", get_self, NULL, "The object by the contract of SemLock: itself.", NULL},
-    {NULL, NULL, NULL, NULL, NULL},
-};
-
-#define CLASS(lower, Name, methods, text)                                                          \
-    static PyType_Slot lower##_slots[] = {                                                         \
-        {Py_tp_doc, text},        {Py_tp_new, bare_new},       {Py_tp_init, lower##_init},         \
-        {Py_tp_methods, methods}, {Py_tp_getset, self_getset}, {0, NULL},                          \
-    };                                                                                             \
-    PyType_Spec lower##_spec = {"altsem._core." #Name, sizeof(SemLock), 0,                         \
-                                Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, lower##_slots};
-
-CLASS(lock, Lock, lock_methods, "Lock(*, ctx=None)\n--\n\nA non-recursive lock of processes.")
-CLASS(rlock, RLock, lock_methods,
-      "RLock(*, ctx=None)\n--\n\nA lock of processes that its owner may take again.")
-CLASS(semaphore, Semaphore, value_methods,
-      "Semaphore(value=1, *, ctx=None)\n--\n\nA semaphore of processes, 0 <= value <= 2**31-1.")
-CLASS(bounded, BoundedSemaphore, value_methods,
-      "BoundedSemaphore(value=1, *, ctx=None)\n--\n\nA semaphore that never rises above its first "
-      "value.")

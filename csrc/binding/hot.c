@@ -1,0 +1,152 @@
+/* hot.c - acquire, release, __enter__, __exit__.
+ *
+ * Written once for a `type` that is a constant in all but one of the copies made at the end, so that
+ * what does not concern a class is not even asked at run time.  The first try is made with the GIL
+ * held and without a system call; only what it does not get goes the slow way.
+ */
+#include <errno.h>
+
+#include "semlock.h"
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define RARELY static __attribute__((noinline, cold))
+
+ALWAYS_INLINE int try_it(SemLock *self, int type) {
+    if (type != ALTSEM_SEM) return altsem_fast_try(slot_of(self));
+    int result = altsem_fast_sem_try(slot_of(self));
+    if (result == 0) {
+        count_add(self, 1);
+        atomic_store_explicit(&self->last_tid, altsem_my_tid(), memory_order_relaxed);
+    }
+    return result;
+}
+
+/* Already held by this thread: 1 taken once more, 0 not held, -1 exception. */
+static int take_again(SemLock *self) {
+    if (self->kind != RECURSIVE_MUTEX || !semlock_is_mine(self)) return 0;
+    if (self->type == ALTSEM_SEM) {
+        count_add(self, 1);
+        return 1;
+    }
+    if (altsem_rlock_again(slot_of(self)) == 0) return 1;
+    PyErr_SetString(PyExc_OverflowError, "recursive lock acquired too many times");
+    return -1;
+}
+
+/* What the first try did not get: True, False, or NULL with an exception. */
+RARELY PyObject *acquire_slowly(SemLock *self, int64_t deadline) {
+    altsem_segment *segment = self->base.segment;
+    int result;
+    if (deadline == ALTSEM_NOW) Py_RETURN_FALSE;
+    if (self->type == ALTSEM_SEM) {
+        SLEEP(result, altsem_sem_wait(segment, slot_of(self), deadline));
+        if (result == 0) {
+            count_add(self, 1);
+            atomic_store_explicit(&self->last_tid, altsem_my_tid(), memory_order_relaxed);
+        }
+    } else {
+        SLEEP(result, altsem_lock_wait(segment, slot_of(self), deadline));
+    }
+    if (result == 0) Py_RETURN_TRUE;
+    if (result == -ETIMEDOUT) Py_RETURN_FALSE;
+    return result == -EINTR ? NULL : raise_errno(result);
+}
+
+RARELY PyObject *acquire_with_arguments(SemLock *self, PyObject *const *args, Py_ssize_t nargs,
+                                        PyObject *kwnames) {
+    PyObject *block = Py_True, *timeout = Py_None;
+    double seconds;
+    int again = take_again(self); /* natively, arguments are not looked at then */
+    if (again) return again > 0 ? PyBool_FromLong(1) : NULL;
+    if (parse_two("acquire", "block", "timeout", args, nargs, kwnames, &block, &timeout) != 0)
+        return NULL;
+    int blocking = PyObject_IsTrue(block);
+    if (blocking < 0) return NULL;
+    int limited = parse_timeout(timeout, &seconds);
+    if (limited < 0) return NULL;
+    if (try_it(self, self->type) == 0) Py_RETURN_TRUE;
+    if (!blocking) Py_RETURN_FALSE;
+    return acquire_slowly(self, limited ? altsem_deadline_in(seconds) : ALTSEM_FOREVER);
+}
+
+RARELY PyObject *acquire_again_or_slowly(SemLock *self) {
+    int again = take_again(self);
+    if (again) return again > 0 ? PyBool_FromLong(1) : NULL;
+    return acquire_slowly(self, ALTSEM_FOREVER);
+}
+
+ALWAYS_INLINE PyObject *acquire_as(PyObject *op, int type) {
+    READY(op);
+    SemLock *self = (SemLock *)op;
+    /* A counting slot that is held again must not be tried first: it may have a token left. */
+    if (type == ALTSEM_SEM && self->kind == RECURSIVE_MUTEX) return acquire_again_or_slowly(self);
+    if (__builtin_expect(try_it(self, type) == 0, 1)) Py_RETURN_TRUE;
+    return acquire_again_or_slowly(self);
+}
+
+RARELY PyObject *too_many(void) {
+    PyErr_SetString(PyExc_ValueError, "semaphore or lock released too many times");
+    return NULL;
+}
+
+RARELY PyObject *not_mine(void) {
+    PyErr_SetString(PyExc_AssertionError, "attempt to release recursive lock not owned by thread");
+    return NULL;
+}
+
+/* A recursive mutex on a counting slot: natively its bound is not looked at. */
+RARELY PyObject *release_recursive_counting(SemLock *self) {
+    if (!semlock_is_mine(self)) return not_mine();
+    if (count_get(self) == 1 &&
+        altsem_sem_post(self->base.segment, slot_of(self), ALTSEM_VALUE_MAX) != 0)
+        return raise_errno(-EOVERFLOW);
+    count_add(self, -1);
+    Py_RETURN_NONE;
+}
+
+ALWAYS_INLINE PyObject *release_as(PyObject *op, int type) {
+    READY(op);
+    SemLock *self = (SemLock *)op;
+    altsem_segment *segment = self->base.segment;
+    if (type == ALTSEM_LOCK) {
+        if (altsem_fast_release(segment, slot_of(self)) != 0) return too_many();
+    } else if (type == ALTSEM_RLOCK) {
+        if (altsem_fast_rlock_release(segment, slot_of(self)) != 0) return not_mine();
+    } else {
+        if (self->kind == RECURSIVE_MUTEX) return release_recursive_counting(self);
+        if (altsem_fast_post(segment, slot_of(self), self->maxvalue) != 0) return too_many();
+        count_add(self, -1);
+    }
+    Py_RETURN_NONE;
+}
+
+RARELY PyObject *too_many_arguments(Py_ssize_t nargs) {
+    PyErr_Format(PyExc_TypeError, "__exit__() takes at most 3 arguments (%zd given)", nargs);
+    return NULL;
+}
+
+#define COPY(suffix, type_of)                                                                      \
+    PyObject *hot_acquire_##suffix(PyObject *op, PyObject *const *args, Py_ssize_t nargs,          \
+                                   PyObject *kwnames) {                                            \
+        if (__builtin_expect(!nargs && !kwnames, 1)) return acquire_as(op, type_of);               \
+        READY(op);                                                                                 \
+        return acquire_with_arguments((SemLock *)op, args, nargs, kwnames);                        \
+    }                                                                                              \
+    PyObject *hot_enter_##suffix(PyObject *op, PyObject *unused) {                                 \
+        (void)unused;                                                                              \
+        return acquire_as(op, type_of);                                                            \
+    }                                                                                              \
+    PyObject *hot_release_##suffix(PyObject *op, PyObject *unused) {                               \
+        (void)unused;                                                                              \
+        return release_as(op, type_of);                                                            \
+    }                                                                                              \
+    PyObject *hot_exit_##suffix(PyObject *op, PyObject *const *args, Py_ssize_t nargs) {           \
+        (void)args;                                                                                \
+        if (__builtin_expect(nargs > 3, 0)) return too_many_arguments(nargs);                      \
+        return release_as(op, type_of);                                                            \
+    }
+
+COPY(any, ((SemLock *)op)->type)
+COPY(lock, ALTSEM_LOCK)
+COPY(rlock, ALTSEM_RLOCK)
+COPY(sem, ALTSEM_SEM)

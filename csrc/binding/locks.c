@@ -1,0 +1,141 @@
+/* locks.c - Lock, RLock, Semaphore, BoundedSemaphore: SemLocks with constructors for people. */
+#include "semlock.h"
+
+#include <errno.h>
+
+static PyObject *bare_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    (void)args, (void)kwargs; /* for __init__, which a subclass may call with others */
+    return PyType_GenericAlloc(type, 0);
+}
+
+static int init(PyObject *self, int type, int kind, int value, int maxvalue, const char *what) {
+    if (primitive_make((Primitive *)self, type, value, maxvalue, what) != 0) return -1;
+    semlock_remember((SemLock *)self, kind, maxvalue, value == 0);
+    return 0;
+}
+
+/* (*, ctx=None): accepted so that the classes can stand in for multiprocessing.synchronize's. */
+static int only_ctx(PyObject *args, PyObject *kwargs, const char *format) {
+    static char *names[] = {"ctx", NULL};
+    PyObject *ctx;
+    if (!kwargs && PyTuple_Size(args) == 0) return 0;
+    return PyArg_ParseTupleAndKeywords(args, kwargs, format, names, &ctx) ? 0 : -1;
+}
+
+static int lock_init(PyObject *self, PyObject *args, PyObject *kwargs) {
+    if (only_ctx(args, kwargs, "|$O:Lock") != 0) return -1;
+    return init(self, ALTSEM_LOCK, SEMAPHORE, 1, 1, "Lock");
+}
+
+static int rlock_init(PyObject *self, PyObject *args, PyObject *kwargs) {
+    if (only_ctx(args, kwargs, "|$O:RLock") != 0) return -1;
+    return init(self, ALTSEM_RLOCK, RECURSIVE_MUTEX, 1, 1, "RLock");
+}
+
+/* (value=1, *, ctx=None) */
+static int value_and_ctx(PyObject *args, PyObject *kwargs, const char *format, const char *what,
+                         int *value) {
+    static char *names[] = {"value", "ctx", NULL};
+    PyObject *object = NULL, *ctx;
+    *value = 1;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, format, names, &object, &ctx)) return -1;
+    if (!object) return 0;
+    int overflow;
+    long number = PyLong_AsLongAndOverflow(object, &overflow);
+    if (number == -1 && !overflow && PyErr_Occurred()) return -1;
+    if (overflow > 0 || number > ALTSEM_VALUE_MAX) {
+        PyErr_Format(PyExc_OverflowError, "%s value %R is above the maximum, %d", what, object,
+                     ALTSEM_VALUE_MAX);
+        return -1;
+    }
+    if (overflow < 0 || number < 0) {
+        raise_os(-EINVAL, "%s value %R is below 0", what, object);
+        return -1;
+    }
+    *value = (int)number;
+    return 0;
+}
+
+static int semaphore_init(PyObject *self, PyObject *args, PyObject *kwargs) {
+    int value;
+    if (value_and_ctx(args, kwargs, "|O$O:Semaphore", "Semaphore", &value) != 0) return -1;
+    return init(self, ALTSEM_SEM, SEMAPHORE, value, ALTSEM_VALUE_MAX, "Semaphore");
+}
+
+static int bounded_init(PyObject *self, PyObject *args, PyObject *kwargs) {
+    int value;
+    if (value_and_ctx(args, kwargs, "|O$O:BoundedSemaphore", "BoundedSemaphore", &value) != 0)
+        return -1;
+    return init(self, semlock_type_for(SEMAPHORE, value, value), SEMAPHORE, value, value,
+                "BoundedSemaphore");
+}
+
+static PyObject *is_locked(PyObject *op, PyObject *unused) {
+    (void)unused;
+    READY(op);
+    return PyBool_FromLong(semlock_value((SemLock *)op) == 0);
+}
+
+#define LOCKED                                                                                     \
+    {"locked", is_locked, METH_NOARGS,                                                             \
+     "locked($self, /)\n--\n\nWhether acquire() would have to wait."}
+#define GET_VALUE                                                                                  \
+    {"get_value", semlock_get_value, METH_NOARGS, "get_value($self, /)\n--\n\nThe value now."}
+
+static PyMethodDef lock_methods[] = {LOCKED, {NULL, NULL, 0, NULL}};
+static PyMethodDef value_methods[] = {LOCKED, GET_VALUE, {NULL, NULL, 0, NULL}};
+static PyObject *get_self(PyObject *op, void *unused) {
+    (void)unused;
+    Py_INCREF(op);
+    return op;
+}
+static PyGetSetDef self_getset[] = {
+    {"_semlock", get_self, NULL, "The object by the contract of SemLock: itself.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+#define CLASS(lower, Name, methods, text)                                                          \
+    static PyType_Slot lower##_slots[] = {                                                         \
+        {Py_tp_doc, text},        {Py_tp_new, bare_new},       {Py_tp_init, lower##_init},         \
+        {Py_tp_methods, methods}, {Py_tp_getset, self_getset}, {0, NULL},                          \
+    };                                                                                             \
+    PyType_Spec lower##_spec = {"altsem._core." #Name, sizeof(SemLock), 0,                         \
+                                Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, lower##_slots};
+
+CLASS(lock, Lock, lock_methods, "Lock(*, ctx=None)\n--\n\nA non-recursive lock of processes.")
+CLASS(rlock, RLock, lock_methods,
+      "RLock(*, ctx=None)\n--\n\nA lock of processes that its owner may take again.")
+CLASS(semaphore, Semaphore, value_methods,
+      "Semaphore(value=1, *, ctx=None)\n--\n\nA semaphore of processes, 0 <= value <= 2**31-1.")
+CLASS(bounded, BoundedSemaphore, value_methods,
+      "BoundedSemaphore(value=1, *, ctx=None)\n--\n\nA semaphore that never rises above its first "
+      "value.")
+
+static PyMethodDef hot_any[] = {HOT_METHODS(any), {NULL, NULL, 0, NULL}};
+static PyMethodDef hot_lock[] = {HOT_METHODS(lock), {NULL, NULL, 0, NULL}};
+static PyMethodDef hot_rlock[] = {HOT_METHODS(rlock), {NULL, NULL, 0, NULL}};
+static PyMethodDef hot_sem[] = {HOT_METHODS(sem), {NULL, NULL, 0, NULL}};
+
+/* The interpreter calls a C method directly only on an object of exactly the type that the method
+ * was defined for; on an object of a subclass it takes a detour that costs more than the lock.  Our
+ * classes are subclasses, made in Python: this gives such a class the hot methods as its own. */
+PyObject *module_own_methods(PyObject *module, PyObject *object) {
+    State *state = PyModule_GetState(module);
+    if (!PyType_Check(object) || !PyType_IsSubtype((PyTypeObject *)object, state->semlock)) {
+        PyErr_SetString(PyExc_TypeError, "own_methods(class) takes a subclass of SemLock");
+        return NULL;
+    }
+    PyTypeObject *type = (PyTypeObject *)object;
+    PyMethodDef *hot = PyType_IsSubtype(type, state->lock)        ? hot_lock
+                       : PyType_IsSubtype(type, state->rlock)     ? hot_rlock
+                       : PyType_IsSubtype(type, state->semaphore) ? hot_sem
+                                                                  : hot_any;
+    for (; hot->ml_name; hot++) {
+        PyObject *method = PyDescr_NewMethod(type, hot);
+        int error = method ? PyObject_SetAttrString(object, hot->ml_name, method) : -1;
+        Py_XDECREF(method);
+        if (error != 0) return NULL;
+    }
+    Py_INCREF(object);
+    return object;
+}
