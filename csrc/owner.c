@@ -20,7 +20,7 @@
 #include "wait.h"
 
 _Atomic uint64_t altsem_self_id;
-_Thread_local uint32_t altsem_self_tid;
+_Thread_local uint32_t altsem_self_tid ALTSEM_TLS;
 
 /* Start time in clock ticks, field 22 of /proc/PID/stat; 0 if it cannot be read, or if the process
  * is dead (a zombie still has its file). */

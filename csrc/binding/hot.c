@@ -4,9 +4,9 @@
  * what does not concern a class is not even asked at run time.  The first try is made with the GIL
  * held and without a system call; only what it does not get goes the slow way.
  */
-#include <errno.h>
+#include "semlock.h" /* Python.h must come first */
 
-#include "semlock.h"
+#include <errno.h>
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 #define RARELY static __attribute__((noinline, cold))
