@@ -17,7 +17,7 @@ import signal
 import tempfile
 import time
 from dataclasses import dataclass
-from multiprocessing import forkserver, process, resource_tracker
+from multiprocessing import forkserver, process, resource_sharer, resource_tracker, util
 from pathlib import Path
 
 GRACE = 5.0
@@ -70,9 +70,14 @@ def leaked(before: Snapshot, grace: float = GRACE) -> list[str]:
 
 
 def stop_helpers() -> None:
-    """Ends the two processes that multiprocessing keeps for as long as its user lives."""
+    """Ends what multiprocessing keeps for as long as its user lives: two processes, a thread, and
+    a directory, which it would look for at exit, when the one that it lies in is gone."""
     forkserver._forkserver._stop()
     resource_tracker._resource_tracker._stop()
+    resource_sharer.stop(timeout=GRACE)
+    for finalizer in list(util._finalizer_registry.values()):
+        if getattr(finalizer, "_callback", None) is util._remove_temp_dir:
+            finalizer()
 
 
 def _differences(before: Snapshot, now: Snapshot) -> list[str]:
