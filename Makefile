@@ -21,7 +21,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet install
 BUILT := $(VENV)/.built$(ALTSEM_WERROR)
 
 C_FILES := $(wildcard csrc/*.[ch] csrc/binding/*.[ch])
-SOURCES := $(C_FILES) $(wildcard src/altsem/*.py src/altsem/*.pyi) pyproject.toml setup.py
+SOURCES := $(C_FILES) $(wildcard src/altsem/*.py src/altsem/*.pyi src/altsem/*/*.py src/altsem/*/*/*.py) pyproject.toml setup.py
 
 .PHONY: help demo test lint bench clean
 .DEFAULT_GOAL := help

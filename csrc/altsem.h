@@ -221,6 +221,11 @@ int altsem_barrier_broken(const altsem_slot *slot);
 uint32_t altsem_tid(void);
 uint32_t altsem_lock_owner_tid(const altsem_slot *slot);
 uint32_t altsem_lock_owner_pid(const altsem_slot *slot);
+/* Which process that is, also when its pid is used again: pid << 32 | start time in clock ticks. */
+uint64_t altsem_lock_owner_id(const altsem_slot *slot);
+/* The PID namespace (its inode) in which the owners of locks in a segment are to be understood; 0:
+ * processes of several use it, or it is not known. */
+uint32_t altsem_segment_namespace(const altsem_segment *segment);
 uint32_t altsem_waiters(const altsem_slot *slot);
 
 #ifdef __cplusplus

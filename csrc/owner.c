@@ -73,6 +73,8 @@ uint32_t altsem_tid_init(void) { return altsem_self_tid = (uint32_t)syscall(SYS_
 
 uint32_t altsem_tid(void) { return altsem_my_tid(); }
 
+uint64_t altsem_lock_owner_id(const altsem_slot *slot) { return altsem_load(&slot->holder); }
+
 void altsem_owner_after_fork(void) {
     atomic_store_explicit(&altsem_self_id, 0, memory_order_relaxed);
     altsem_self_tid = 0; /* the only thread of the child is the one that called fork */

@@ -216,3 +216,9 @@ unsigned altsem_segment_count(void) {
     pthread_mutex_unlock(&altsem_mutex);
     return count;
 }
+
+uint32_t altsem_segment_namespace(const altsem_segment *segment) {
+    const altsem_header *header = segment->header;
+    if (atomic_load_explicit(&header->foreign, memory_order_relaxed)) return 0;
+    return header->pid_namespace;
+}

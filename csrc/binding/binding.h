@@ -51,6 +51,11 @@ PyObject *module_adopt(PyObject *module, PyObject *const *args, Py_ssize_t nargs
 PyObject *module_attach(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *module_lookup(PyObject *module, PyObject *id);
 
+/* owner.c */
+PyObject *primitive_waiters(PyObject *self, void *unused); /* the getter of `waiters` */
+PyObject *module_waiters(PyObject *module, PyObject *primitive);
+PyObject *module_holder(PyObject *module, PyObject *primitive);
+
 /* semlock.c, event.c, cond.c, barrier.c */
 extern PyType_Spec semlock_spec, lock_spec, rlock_spec, semaphore_spec, bounded_spec;
 extern PyType_Spec event_spec, cond_spec, barrier_spec;

@@ -66,10 +66,15 @@ static PyMethodDef methods[] = {
      "Returns False if it was not.  Raises ValueError for a NaN timeout."},
     {NULL, NULL, 0, NULL},
 };
+static PyGetSetDef getset[] = {
+    {"waiters", primitive_waiters, NULL, "How many wait for it; the killed stay counted.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
 static PyType_Slot slots[] = {
     {Py_tp_doc, "Event(*, ctx=None)\n--\n\nA flag that processes can wait for."},
     {Py_tp_init, event_init},
     {Py_tp_methods, methods},
+    {Py_tp_getset, getset},
     {0, NULL},
 };
 PyType_Spec event_spec = {"altsem._core.Event", sizeof(Primitive), 0,

@@ -91,6 +91,7 @@ static PyObject *get_self(PyObject *op, void *unused) {
 }
 static PyGetSetDef self_getset[] = {
     {"_semlock", get_self, NULL, "The object by the contract of SemLock: itself.", NULL},
+    {"waiters", primitive_waiters, NULL, "How many wait for it; the killed stay counted.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

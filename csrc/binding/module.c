@@ -68,6 +68,10 @@ static PyMethodDef functions[] = {
      "The name of the backend.  Raises OSError if none works."},
     {"backends", module_backends, METH_NOARGS,
      "All backends by name: 0 if the probe answers here, else the errno it gave."},
+    {"waiters", module_waiters, METH_O, "waiters(primitive): how many wait for it now."},
+    {"holder", module_holder, METH_O,
+     "holder(primitive) -> (thread, process identity, PID namespace) of who holds a lock; None if\n"
+     "nobody does, or it is none.  Identity: pid << 32 | start time, 0 if not known."},
     {"segments", module_segments, METH_NOARGS, "How many segments are mapped in this process."},
     {NULL, NULL, 0, NULL},
 };

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from ._owner import Owner
+
 __all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"]
 
 
@@ -25,10 +27,24 @@ __all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock",
 class Lock(_core.Lock, Travels, _native.Lock):
     """A non-recursive lock of processes.  Any process may release it."""
 
+    @property
+    def owner(self) -> Owner | None:
+        """Who holds it; None if it is free or nobody can be named."""
+        from ._owner import owner_of
+
+        return owner_of(self)
+
 
 @_core.own_methods
 class RLock(_core.RLock, Travels, _native.RLock):
     """A lock of processes that the thread which holds it may take again."""
+
+    @property
+    def owner(self) -> Owner | None:
+        """Who holds it; None if it is free or nobody can be named."""
+        from ._owner import owner_of
+
+        return owner_of(self)
 
 
 @_core.own_methods
@@ -91,6 +107,11 @@ class Condition(_native.Condition):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}({self._lock!r}, {self._room.waiters()})>"
+
+    @property
+    def waiters(self) -> int:
+        """How many wait to be notified."""
+        return self._room.waiters()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Release the lock, wait to be notified for at most `timeout` seconds, take the lock again.

@@ -1,0 +1,113 @@
+"""Which processes have a segment mapped, and a way to its bytes.
+
+A segment is a memfd, or a file without a name: what leads to it is a descriptor of a process that
+has it open (reading it takes no more than being the same user), else the mapping itself (for which
+the kernel wants more).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """A shared mapping of a whole file, in one process."""
+
+    pid: int
+    start: int
+    end: int
+    inode: int
+    device: str
+    path: str
+
+    @property
+    def is_memfd(self) -> bool:
+        return self.path.startswith("/memfd:")
+
+
+def pids() -> list[int]:
+    """All processes that this one can see."""
+    try:
+        return sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
+    except OSError:
+        return []
+
+
+def mappings(pid: int) -> list[Mapping]:
+    """Those of a process that may be segments.  Raises OSError if it may not be looked at."""
+    found = []
+    with open(f"/proc/{pid}/maps", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            fields = line.rstrip("\n").split(None, 5)
+            if len(fields) < 6 or fields[1][3:4] != "s" or int(fields[2], 16) != 0:
+                continue
+            path = fields[5]
+            # Ours are called altsem, or have no name left ("#123", where they never had one).
+            if "altsem" not in path and "/#" not in path:
+                continue
+            start, _, end = fields[0].partition("-")
+            found.append(
+                Mapping(pid, int(start, 16), int(end, 16), int(fields[4]), fields[3], path)
+            )
+    return found
+
+
+class Source:
+    """Bytes of a segment.  Close it after use."""
+
+    def __init__(self, fd: int, base: int) -> None:
+        self._fd = fd
+        self._base = base  # where the segment begins in the file
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Raises OSError, also if there are fewer."""
+        data = b""
+        while len(data) < size:
+            more = os.pread(self._fd, size - len(data), self._base + offset + len(data))
+            if not more:
+                raise OSError(0, "the segment ended early")
+            data += more
+        return data
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def open_source(mapping: Mapping) -> Source:
+    """A way to what is mapped there.  Raises OSError if there is none."""
+    fd = next(_descriptors(mapping), None)
+    if fd is not None:
+        return Source(fd, 0)
+    where = f"{mapping.start:x}-{mapping.end:x}"
+    with contextlib.suppress(OSError):
+        return Source(_open(f"/proc/{mapping.pid}/map_files/{where}"), 0)
+    return Source(_open(f"/proc/{mapping.pid}/mem"), mapping.start)
+
+
+def _descriptors(mapping: Mapping) -> Iterator[int]:
+    """A descriptor of this process for each of that one that is open on the mapped file."""
+    folder = f"/proc/{mapping.pid}/fd"
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return
+    for name in names:
+        path = f"{folder}/{name}"
+        with contextlib.suppress(OSError):
+            # All memfds have one name; other files may show another inode than the mapping does
+            # (overlayfs), but have names of their own.
+            if os.readlink(path) == mapping.path and (
+                not mapping.is_memfd or os.stat(path).st_ino == mapping.inode
+            ):
+                yield _open(path)
+
+
+def _open(path: str) -> int:
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

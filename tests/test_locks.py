@@ -1,0 +1,277 @@
+"""The lock view: who holds what and who waits, told from outside and from the lock itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import pytest
+
+import altsem
+from altsem import _core, _owner
+from altsem.locks import segments as layout
+from altsem.locks import view as lock_view
+from altsem.locks.segments import NotASegmentError
+
+CTX = altsem.get_context("fork")
+
+
+def until(condition: Callable[[], object], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to be"
+        time.sleep(0.002)
+
+
+def locks(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "altsem", "locks", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def hold(lock: Any, ready: Any) -> None:
+    lock.acquire()
+    ready.set()
+    time.sleep(600)
+
+
+def want(lock: Any) -> None:
+    lock.acquire()
+
+
+@contextmanager
+def children(*targets: tuple[Callable[..., None], tuple[Any, ...]]) -> Iterator[list[BaseProcess]]:
+    started: list[BaseProcess] = [CTX.Process(target=f, args=a) for f, a in targets]
+    for process in started:
+        process.start()
+    try:
+        yield started
+    finally:
+        for process in started:
+            process.kill()
+            process.join()
+
+
+def entry(told: dict[str, Any], primitive: Any) -> dict[str, Any]:
+    """What is told of a primitive of this process.  (Locks that are gone may still be told of.)"""
+    segment, offset = _core.export(primitive)
+    (found,) = (
+        one
+        for shown in told["segments"]
+        if shown["id"] == segment.id.hex()
+        for one in shown["primitives"]
+        if one["offset"] == offset
+    )
+    return dict(found)
+
+
+def own_view(primitive: Any) -> dict[str, Any]:
+    return entry(lock_view.look({os.getpid()}).json(True), primitive)
+
+
+def test_names_holder_and_waiters_and_says_when_the_holder_is_dead() -> None:
+    lock, ready = CTX.Lock(), CTX.Event()
+    with children((hold, (lock, ready))) as (holder,):
+        assert ready.wait(30)
+        with children((want, (lock,)), (want, (lock,))) as waiting:
+            until(lambda: lock.waiters == 2)
+            mine = os.getpid()
+            said = locks("--json", mine)
+            assert said.returncode == 0, said.stderr
+            shown = entry(json.loads(said.stdout), lock)
+            assert shown["owner"]["pid"] == holder.pid
+            assert shown["owner"]["state"] == "alive"
+            assert shown["owner"]["command"] == _owner.command(mine)
+            assert shown["waiters"] == 2
+            assert {one["pid"] for one in shown["waiting"]} <= {one.pid for one in waiting}
+            text = locks().stdout
+            assert f"held by pid {holder.pid}, thread {holder.pid}: alive, " in text
+
+            assert holder.pid is not None
+            os.kill(holder.pid, signal.SIGKILL)
+            until(lambda: lock.owner is not None and lock.owner.alive is False)
+            # Once as a zombie, once when it is quite gone; from inside and outside.
+            for _ in range(2):
+                owner = lock.owner
+                assert owner is not None and owner.pid == holder.pid and owner.state == "dead"
+                said = locks("--json", waiting[0].pid)
+                assert said.returncode == 1
+                assert entry(json.loads(said.stdout), lock)["owner"]["state"] == "dead"
+                holder.join()
+            assert f"held by pid {holder.pid}, thread {holder.pid}: dead" in locks(mine).stdout
+
+
+def may_look_into_calls() -> bool:
+    with children((want, (CTX.Semaphore(0),))) as (child,):
+        try:
+            with open(f"/proc/{child.pid}/syscall") as file:
+                file.read()
+        except OSError:
+            return False
+    return True
+
+
+def test_names_the_threads_that_sleep() -> None:
+    if _core.backend() != "futex" or not may_look_into_calls():
+        pytest.skip("the kernel does not tell in which system call a process is")
+    lock, event = CTX.Lock(), CTX.Event()
+    with lock, children((want, (lock,)), (event.wait, ())) as (first, second):
+        until(lambda: lock.waiters == 1 and event.waiters == 1)
+
+        def seen() -> bool:
+            told = json.loads(locks("--json", os.getpid()).stdout)
+            asleep = [[one["pid"] for one in entry(told, p)["waiting"]] for p in (lock, event)]
+            return asleep == [[first.pid], [second.pid]]
+
+        until(seen)
+        event.set()
+    assert lock.owner is None
+
+
+def test_owner_of_a_free_and_of_an_own_lock() -> None:
+    for lock in (CTX.Lock(), CTX.RLock()):
+        assert lock.owner is None and lock.waiters == 0
+        with lock:
+            owner = lock.owner
+            assert owner is not None
+            assert (owner.pid, owner.tid) == (os.getpid(), threading.get_native_id())
+            assert owner.alive is True and owner.thread_alive is True
+            assert owner.command == _owner.command(os.getpid())
+        assert lock.owner is None
+
+
+def test_a_thread_that_ended_is_not_called_alive() -> None:
+    lock = CTX.Lock()
+    thread = threading.Thread(target=lock.acquire)
+    thread.start()
+    thread.join()
+    until(lambda: lock.owner is not None and lock.owner.state == "thread ended")
+    owner = lock.owner
+    assert owner is not None and owner.alive is True
+    lock.release()
+
+
+def test_waiters_of_everything() -> None:
+    semaphore, condition, barrier = CTX.Semaphore(0), CTX.Condition(), CTX.Barrier(3)
+
+    def wait_for_notice() -> None:
+        with condition:
+            condition.wait()
+
+    targets: list[Callable[..., object]] = [semaphore.acquire, wait_for_notice, barrier.wait]
+    threads = [threading.Thread(target=target) for target in (*targets, barrier.wait)]
+    for thread in threads:
+        thread.start()
+    until(
+        lambda: (
+            (semaphore.waiters, condition.waiters, barrier.n_waiting) == (1, 1, 2)
+            # The view from outside sees the same.
+            and [own_view(p)["waiters"] for p in (semaphore, condition._room, barrier._rendezvous)]
+            == [1, 1, 2]
+        )
+    )
+    semaphore.release()
+    with condition:
+        condition.notify()
+    barrier.wait()
+    for thread in threads:
+        thread.join()
+
+
+def test_layout_is_that_of_the_core() -> None:
+    made = [CTX.Semaphore(7), CTX.Lock(), CTX.RLock(), CTX.Event(), CTX.BoundedSemaphore(3)]
+    made[3].set()
+    made[2].acquire()
+    made[2].acquire()
+    shown = [own_view(one) for one in made]
+    assert [(one["type"], one["value"], one["held"]) for one in shown] == [
+        ("Semaphore", 7, False),
+        ("Lock", 1, False),
+        ("RLock", 0, True),
+        ("Event", 1, False),
+        ("Semaphore", 3, False),
+    ]
+    assert shown[2]["owner"]["pid"] == os.getpid()
+    assert set(layout.BACKENDS.values()) >= set(_core.backends())
+    assert {segment.header.backend for segment in lock_view.look({os.getpid()}).segments} == {
+        _core.backend()
+    }
+
+
+def test_another_pid_namespace_cannot_be_judged(run_script: Any) -> None:
+    done = run_script(
+        """
+import ctypes, os, sys
+import altsem
+lock = altsem.Lock()
+gone = altsem.Semaphore(0)
+libc = ctypes.CDLL(None, use_errno=True)
+new_user, new_pid = 0x10000000, 0x20000000
+if libc.unshare(new_pid) and libc.unshare(new_user | new_pid):
+    print("not permitted")
+    sys.exit()
+pid = os.fork()
+if pid == 0:
+    lock.acquire()
+    gone.release()
+    os._exit(0)
+gone.acquire()
+print(lock.owner.state, lock.owner.alive)
+os.waitpid(pid, 0)
+"""
+    )
+    if "not permitted" in done.stdout:
+        pytest.skip("no PID namespace to be had here")
+    assert done.stdout == "cannot be judged None\n", done.stderr
+
+
+def test_a_pid_that_is_used_again_is_not_the_owner() -> None:
+    me = os.getpid()
+    real = _owner.identity(me)
+    assert real >> 32 == me
+    here = _owner.namespace()
+    assert _owner.judge(me, real, here).state == "alive"
+    assert _owner.judge(me, real ^ 1, here).state == "dead"
+    assert _owner.judge(me, real, here + 1).state == "cannot be judged"
+
+
+def test_a_process_that_is_not_there() -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    said = locks("--json", gone.pid)
+    assert said.returncode == 2
+    assert [one["pid"] for one in json.loads(said.stdout)["refused"]] == [gone.pid]
+
+
+class Bytes:
+    """In place of a source."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def read(self, offset: int, size: int) -> bytes:
+        return self.data[offset : offset + size].ljust(size, b"\0")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        struct.pack("=QII16sQIIIII", 1, 1, 1, b"", 4096, 64, 0, 0, 64, 0),
+        struct.pack("=QII16sQIIIII", layout.MAGIC, 99, 1, b"", 4096, 64, 0, 0, 64, 0),
+        struct.pack("=QII16sQIIIII", layout.MAGIC, 1, 1, b"", 4096, 65, 0, 0, 64, 0),
+        struct.pack("=QII16sQIIIII", layout.MAGIC, 1, 1, b"", 1 << 40, 1 << 30, 0, 0, 64, 0),
+    ],
+    ids=["foreign", "other layout", "too many slots", "too large"],
+)
+def test_what_is_no_segment_is_refused(header: bytes) -> None:
+    with pytest.raises(NotASegmentError):
+        layout.read_header(Bytes(header))  # type: ignore[arg-type]
