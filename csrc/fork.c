@@ -9,6 +9,7 @@
 
 #include "owner.h"
 #include "segment.h"
+#include "spin.h"
 
 pthread_mutex_t altsem_mutex = PTHREAD_MUTEX_INITIALIZER;
 _Atomic unsigned altsem_forks;
@@ -23,6 +24,7 @@ static void in_parent(void) {
 static void in_child(void) {
     altsem_forks++;
     altsem_owner_after_fork();
+    altsem_spin_after_fork();
     altsem_slots_after_fork();
     for (altsem_segment *segment = altsem_segments; segment; segment = segment->next)
         if (segment->ops->after_fork) segment->ops->after_fork(segment);

@@ -6,12 +6,15 @@
  * releasing owner cleared it before, and the taking one writes it after, the step of the word.
  */
 #include "fast.h"
+#include "spin.h"
 
 int altsem_lock_try(altsem_slot *slot) { return altsem_fast_try(slot); }
 
 int altsem_lock_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadline) {
     if (altsem_fast_try(slot) == 0) return 0;
     if (deadline == ALTSEM_NOW) return -ETIMEDOUT;
+    while (altsem_spin(&slot->word, 1))
+        if (altsem_fast_try(slot) == 0) return 0;
     uint64_t seen = altsem_announce(&slot->word);
     int result = 0;
     for (;;) {

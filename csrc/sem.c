@@ -1,5 +1,6 @@
 /* sem.c - the counting semaphore.  State table and legality notes: word.h. */
 #include "fast.h"
+#include "spin.h"
 
 int altsem_sem_try(altsem_slot *slot) { return altsem_fast_sem_try(slot); }
 
@@ -7,6 +8,8 @@ int altsem_sem_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadline
     /* Try first, even if the deadline has passed. */
     if (altsem_fast_sem_try(slot) == 0) return 0;
     if (deadline == ALTSEM_NOW) return -ETIMEDOUT;
+    while (altsem_spin(&slot->word, 0))
+        if (altsem_fast_sem_try(slot) == 0) return 0;
     uint64_t seen = altsem_announce(&slot->word);
     int result = 0;
     for (;;) {

@@ -1,0 +1,15 @@
+/* spin.h - waiting without sleeping, while that is likely to pay. */
+#ifndef ALTSEM_SPIN_H
+#define ALTSEM_SPIN_H
+
+#include "word.h"
+
+/* Watches the word until its low half is zero (`until_zero`: a lock) or is not (a semaphore).  1: it
+ * is; 0: not worth it any longer, or somebody sleeps already, go to sleep. */
+int altsem_spin(const _Atomic uint64_t *word, int until_zero);
+/* How many CPUs this process may use at a time: affinity and cgroup quota.  At least 1. */
+unsigned altsem_usable_cpus(void);
+/* The child of a fork learns anew. */
+void altsem_spin_after_fork(void);
+
+#endif
