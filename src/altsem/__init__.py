@@ -7,18 +7,21 @@
     ctx = multiprocessing.get_context("altsem")
 
 and, on an interpreter built without ``_multiprocessing.SemLock``, supplies it.  Where the
-interpreter has it, nothing of it is touched.
+interpreter has it, nothing of it is touched, but by `install()`: that puts altsem in the place of
+semaphores that do not work, for programs that nobody can edit.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import _supply, context
+from . import _hooks
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from . import context
     from ._core import SemLock, sem_unlink
+    from ._install import install, uninstall
     from .synchronize import (
         Barrier,
         BoundedSemaphore,
@@ -41,16 +44,28 @@ __all__ = [
     "__version__",
     "backend",
     "get_context",
+    "install",
     "sem_unlink",
+    "uninstall",
 ]
 
-_supply.supply()
-context.register(__name__)
+
+def _register() -> None:
+    from . import _supply, context  # noqa: F401 - it registers its contexts
+
+    _supply.supply()
+
+
+# Not before: an interpreter imports altsem as it starts where `python -m altsem enable` was run, and
+# multiprocessing is slow to import.
+_hooks.when_imported("multiprocessing", _register)
 
 
 def get_context(method: str | None = None) -> context.AltsemContext:
     """The context of a start method: ``fork``, ``spawn``, ``forkserver``, or None for the
     platform's default one.  Raises ValueError for any other."""
+    from . import context
+
     return context.get_context(method)
 
 
@@ -70,6 +85,8 @@ def __getattr__(name: str) -> Any:
     # want the contexts registered do not pay for it.
     if name in ("SemLock", "sem_unlink"):
         from . import _core as module
+    elif name in ("install", "uninstall"):
+        from . import _install as module  # type: ignore[no-redef]
     elif name in __all__:
         from . import synchronize as module  # type: ignore[no-redef]
     else:

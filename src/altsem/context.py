@@ -203,3 +203,7 @@ def get_context(method: str | None) -> AltsemContext:
         ) from None
     ctx._check_available()
     return ctx
+
+
+assert __package__ is not None
+register(__package__)

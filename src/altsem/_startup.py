@@ -1,0 +1,43 @@
+"""What an interpreter runs as it starts, in the descendants of a program and after `enable`.
+
+Most programs never use multiprocessing, and pay for a look at the environment and a hook; the rest
+happens when they import it.  Nothing here may keep an interpreter from starting.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from . import _hooks
+
+# Whichever is imported first.  The last two are those of other packages than multiprocessing.
+_TRIGGERS = ("multiprocessing", "_multiprocessing", "_posixshmem", "_billiard")
+
+
+def auto() -> None:
+    """Have altsem installed when the program comes to need it, unless ``ALTSEM=0``."""
+    try:
+        if os.environ.get("ALTSEM") != "0":
+            for name in _TRIGGERS:
+                _hooks.when_imported(name, _triggered)
+    except Exception as error:
+        _complain(error)
+
+
+def _triggered() -> None:
+    for name in _TRIGGERS:
+        _hooks.forget(name, _triggered)
+    try:
+        from . import _install
+
+        _install.start()
+    except Exception as error:
+        _complain(error)
+
+
+def _complain(error: Exception) -> None:
+    # An interpreter that our core was not built for (the environment goes to all descendants) is
+    # no reason for a message; it would be in the way of what that program prints.
+    if not isinstance(error, ImportError) and sys.stderr is not None:
+        print(f"{__package__}: not installed: {type(error).__name__}: {error}", file=sys.stderr)
