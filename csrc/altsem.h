@@ -163,6 +163,10 @@ int altsem_lock_is_free(const altsem_slot *slot);
 int altsem_rlock_again(altsem_slot *slot);
 /* RLOCK: undoes one taking.  -EPERM: the calling thread does not hold it. */
 int altsem_rlock_release(altsem_segment *segment, altsem_slot *slot);
+/* RLOCK: frees it however often the calling thread has taken it, which is told in *depth, and makes
+ * it so again for a thread that has just taken it once (for a condition).  -EPERM: not held. */
+int altsem_rlock_release_all(altsem_segment *segment, altsem_slot *slot, uint32_t *depth);
+void altsem_rlock_restore(altsem_slot *slot, uint32_t depth);
 /* How often the owner has taken it; 0 if it is free or held by another process. */
 uint32_t altsem_rlock_depth(const altsem_slot *slot);
 

@@ -57,6 +57,16 @@ int altsem_rlock_release(altsem_segment *segment, altsem_slot *slot) {
     return altsem_fast_rlock_release(segment, slot);
 }
 
+int altsem_rlock_release_all(altsem_segment *segment, altsem_slot *slot, uint32_t *depth) {
+    if (!altsem_fast_is_mine(slot)) return -EPERM;
+    *depth = atomic_exchange_explicit(&slot->again, 0, memory_order_relaxed) + 1;
+    return altsem_fast_release(segment, slot);
+}
+
+void altsem_rlock_restore(altsem_slot *slot, uint32_t depth) {
+    atomic_store_explicit(&slot->again, depth - 1, memory_order_relaxed);
+}
+
 uint32_t altsem_rlock_depth(const altsem_slot *slot) {
     if (!altsem_lock_is_ours(slot)) return 0;
     return atomic_load_explicit(&slot->again, memory_order_relaxed) + 1;

@@ -60,6 +60,7 @@ PyObject *module_holder(PyObject *module, PyObject *primitive);
 extern PyType_Spec semlock_spec, lock_spec, rlock_spec, semaphore_spec, bounded_spec;
 extern PyType_Spec event_spec, cond_spec, barrier_spec;
 void semlock_adopted(PyObject *self); /* sets what follows from the slot */
+PyObject *module_cond_wait(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *module_own_methods(PyObject *module, PyObject *type);
 PyObject *module_sem_unlink(PyObject *module, PyObject *name);
 

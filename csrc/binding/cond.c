@@ -1,5 +1,5 @@
 /* cond.c - Cond: the waiting room of a Condition, which brings the lock (synchronize.py). */
-#include "binding.h"
+#include "semlock.h"
 
 #include <errno.h>
 
@@ -66,6 +66,74 @@ static PyObject *waiters(PyObject *self, PyObject *unused) {
     (void)unused;
     READY(self);
     return PyLong_FromUnsignedLong(altsem_cond_waiters(((Primitive *)self)->slot));
+}
+
+/* --- the whole of Condition.wait, for a lock of ours ------------------------------------------- */
+
+/* 0, or -1 with an exception: then the lock is not held, as natively. */
+static int take_back(SemLock *lock, uint32_t depth) {
+    int result;
+    SLEEP(result, altsem_lock_wait(lock->base.segment, slot_of(lock), ALTSEM_FOREVER));
+    if (result != 0) {
+        if (result != -EINTR) raise_errno(result);
+        return -1;
+    }
+    if (lock->type == ALTSEM_RLOCK) altsem_rlock_restore(slot_of(lock), depth);
+    return 0;
+}
+
+/* With the lock held again: whether a notification came, given how the sleep ended. */
+static int settle(Primitive *room, uint32_t ticket, int slept) {
+    if (slept == 0) return 1;
+    int notified = altsem_cond_leave(room->slot, ticket);
+    /* Interrupted, and will not act on it: let another. */
+    if (notified && slept == -EINTR) altsem_cond_notify(room->segment, room->slot, 1);
+    return notified;
+}
+
+static PyObject *wait_in(Primitive *room, SemLock *lock, PyObject *timeout) {
+    uint32_t ticket, depth = 1;
+    double seconds;
+    int limited = parse_timeout(timeout, &seconds), error, slept;
+    if (limited < 0) return NULL;
+    if (!semlock_is_mine(lock)) {
+        PyErr_SetString(PyExc_AssertionError, "must acquire() condition before using wait()");
+        return NULL;
+    }
+    if ((error = altsem_cond_enter(room->slot, &ticket)) != 0)
+        return raise_os(error, "too many wait for one Condition (2**20-1 already do)");
+    int64_t deadline = limited ? altsem_deadline_in(seconds) : ALTSEM_FOREVER;
+    if (lock->type == ALTSEM_RLOCK)
+        altsem_rlock_release_all(lock->base.segment, slot_of(lock), &depth);
+    else altsem_lock_release(lock->base.segment, slot_of(lock));
+    SLEEP(slept, altsem_cond_sleep(room->segment, room->slot, ticket, deadline));
+    PyObject *type = NULL, *value = NULL, *trace = NULL;
+    if (slept == -EINTR) PyErr_Fetch(&type, &value, &trace);
+    if (take_back(lock, depth) != 0) {
+        Py_XDECREF(type), Py_XDECREF(value), Py_XDECREF(trace);
+        return NULL;
+    }
+    int notified = settle(room, ticket, slept);
+    if (slept == -EINTR) {
+        PyErr_Restore(type, value, trace);
+        return NULL;
+    }
+    if (slept != 0 && slept != -ETIMEDOUT) return raise_errno(slept);
+    return PyBool_FromLong(notified);
+}
+
+PyObject *module_cond_wait(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
+    State *state = PyModule_GetState(module);
+    if (nargs != 3 || !PyObject_TypeCheck(args[0], state->cond) ||
+        !(PyObject_TypeCheck(args[1], state->lock) || PyObject_TypeCheck(args[1], state->rlock))) {
+        PyErr_SetString(PyExc_TypeError,
+                        "cond_wait(room, lock, timeout) takes a Cond and a Lock or "
+                        "RLock of altsem");
+        return NULL;
+    }
+    READY(args[0]);
+    READY(args[1]);
+    return wait_in((Primitive *)args[0], (SemLock *)args[1], args[2]);
 }
 
 static PyMethodDef methods[] = {

@@ -90,6 +90,9 @@ class Condition(_native.Condition):
         self._make_methods()
 
     def _make_methods(self) -> None:
+        # A lock of another library, or of a subclass that does more when it is taken, must be
+        # taken and released by its own methods.
+        self._direct = type(self._lock) in (Lock, RLock)
         # As natively: a call goes straight to the lock's own method.
         self.acquire = self._lock.acquire  # type: ignore[method-assign]
         self.release = self._lock.release  # type: ignore[method-assign]
@@ -119,6 +122,11 @@ class Condition(_native.Condition):
         Returns False if the time was over first.  Raises AssertionError if the calling thread does
         not hold the lock, ValueError for a NaN timeout.
         """
+        if self._direct:
+            return _core.cond_wait(self._room, self._lock, timeout)
+        return self._wait_with_foreign_lock(timeout)
+
+    def _wait_with_foreign_lock(self, timeout: float | None) -> bool:
         semlock = self._lock._semlock
         if not semlock._is_mine():
             raise AssertionError("must acquire() condition before using wait()")
