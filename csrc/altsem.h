@@ -7,6 +7,8 @@
  *   - Every function that can fail returns 0 or a negative errno (-EAGAIN, -ETIMEDOUT, ...).
  *   - A deadline is an absolute time of CLOCK_MONOTONIC in nanoseconds.  ALTSEM_FOREVER never
  *     comes; ALTSEM_NOW has always passed ("try once").  See altsem_deadline_in().
+ *   - A function that sleeps can fail with what the system said when it denied the means to sleep:
+ *     -ENOSPC, -E2BIG, -ENOMEM, -EACCES, -EXDEV (wait_sysv.c).  Nothing is left behind then either.
  *   - A function that sleeps returns -EINTR when a signal arrived, and also about once a second.
  *     Nothing is left behind then: the caller runs its signal handlers and calls again with the
  *     same deadline.  That second is a promise: it bounds how long a waiter can oversleep when the
@@ -63,6 +65,12 @@ const char *altsem_backend(int *error);
 const char *altsem_backend_name(unsigned index);
 /* Runs the probe of one backend: 0, or why it cannot be used.  -EINVAL for an unknown name. */
 int altsem_backend_probe(const char *name);
+/* Why this process uses the backend it uses, in words; NULL as long as none has been chosen. */
+const char *altsem_backend_reason(void);
+/* Frees what killed processes of this user have left in the system (SysV semaphore sets), and says
+ * how many things that were.  Touches nothing that a living process uses.  A process does the same
+ * when it needs such a thing itself.  -ENOSYS, -EPERM: the system does not let us look. */
+int altsem_clean(unsigned *removed);
 
 /* --- segments and slots ---------------------------------------------------------------------- */
 

@@ -78,6 +78,7 @@ int altsem_segment_make_at(int fd, uint32_t slots, altsem_segment **out) {
     if (!ops) return error;
     altsem_segment *segment;
     if ((error = map(fd, (size_t)slots * ALTSEM_SLOT_BYTES, &segment)) != 0) return error;
+    if (ops->max_slots && slots > ops->max_slots()) slots = ops->max_slots();
     altsem_header *header = segment->header;
     header->layout = ALTSEM_LAYOUT;
     header->backend = ops->id;

@@ -17,14 +17,16 @@ typedef struct altsem_header {
     uint32_t layout;
     uint32_t backend;
     unsigned char id[ALTSEM_ID_BYTES];
-    uint64_t size;          /* bytes, a multiple of the page */
+    uint64_t size;          /* bytes of the file */
     uint32_t slots;         /* numbers below this are slots, from ALTSEM_HEADER_SLOTS on */
     uint32_t pid_namespace; /* of the maker */
     uint32_t maker;         /* its pid there */
     uint32_t slot_bytes;
     _Atomic uint32_t
         foreign; /* a process of another PID namespace uses it: owners cannot be judged */
-    uint32_t reserved[17];
+    _Atomic uint32_t ipc_namespace; /* sysv: in which the set is; 0 not known, or no set was made */
+    _Atomic uint64_t sysv_set; /* sysv: the set that waiters sleep in (sysv_set.c); 0 none yet */
+    uint32_t reserved[14];
 } altsem_header;
 static_assert(sizeof(altsem_header) == ALTSEM_HEADER_SLOTS * ALTSEM_SLOT_BYTES, "header size");
 
@@ -42,7 +44,8 @@ struct altsem_segment {
     uint32_t free;       /* head of the free list, 0 for none */
     struct altsem_segment *next;
     struct altsem_segment *next_free; /* the next segment with a free list (slot.c) */
-    void *backend_data;
+    _Atomic uint64_t joined;          /* sysv: the set of which this process is a user */
+    _Atomic(void *) front; /* filelock: the words whose front waiter is of this process */
 };
 
 /* Guards the list of segments, their counts and their free lists; held across fork(), so that the

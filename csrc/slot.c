@@ -74,7 +74,7 @@ static int room(altsem_segment **out) {
     uint32_t page = (uint32_t)sysconf(_SC_PAGESIZE) / ALTSEM_SLOT_BYTES;
     uint32_t slots = page;
     while (slots < live_here && slots < MOST_SLOTS) slots *= 2;
-    while (slots > ops->max_slots && slots > page) slots /= 2;
+    while (ops->max_slots && slots > ops->max_slots() && slots > page) slots /= 2;
     altsem_segment *segment;
     if ((error = altsem_segment_make(slots, &segment)) != 0) return error;
     if (filling) altsem_segment_drop(filling);
@@ -127,6 +127,10 @@ void altsem_slot_free(altsem_segment *segment, altsem_slot *slot) {
             segment->free = altsem_number_of(segment, slot);
         }
     }
+    /* The one being filled stays when the last of its primitives goes; what others might take for a
+     * leak does not. */
+    if (segment == filling && segment->references == 2 && segment->ops->detach)
+        segment->ops->detach(segment);
     altsem_segment_drop(segment);
     pthread_mutex_unlock(&altsem_mutex);
 }

@@ -14,10 +14,18 @@
 
 #define SLICE INT64_C(1000000000)
 
-static const altsem_backend_ops *const backends[] = {&altsem_futex_ops};
+/* In order of preference.  Android kills whoever makes a SysV call: there it is not even built. */
+static const altsem_backend_ops *const backends[] = {
+    &altsem_futex_ops,
+#ifndef __ANDROID__
+    &altsem_sysv_ops,
+#endif
+    &altsem_filelock_ops,
+};
 enum { BACKENDS = sizeof backends / sizeof backends[0] };
 
 static _Atomic(const altsem_backend_ops *) chosen;
+static _Atomic(const char *) reason;
 
 int64_t altsem_clock(void) {
     struct timespec now;
@@ -48,8 +56,10 @@ int altsem_backend_probe(const char *name) {
 
 /* Several threads may choose at once; they find the same, but only the first one's counts, lest a
  * probe that wavers give one process two backends. */
-static const altsem_backend_ops *choose(const altsem_backend_ops *ops) {
+static const altsem_backend_ops *choose(const altsem_backend_ops *ops, const char *why) {
     const altsem_backend_ops *nothing = NULL;
+    const char *none = NULL;
+    atomic_compare_exchange_strong(&reason, &none, why);
     return atomic_compare_exchange_strong(&chosen, &nothing, ops) ? ops : nothing;
 }
 
@@ -61,10 +71,11 @@ const altsem_backend_ops *altsem_ops(int *error) {
     if (wanted && *wanted) {
         ops = by_name(wanted);
         if (!ops) *error = -EINVAL;
-        return ops && ops->probe() == 0 ? choose(ops) : NULL;
+        return ops && ops->probe() == 0 ? choose(ops, "ALTSEM_BACKEND names it") : NULL;
     }
     for (unsigned i = 0; i < BACKENDS; i++)
-        if (backends[i]->probe() == 0) return choose(backends[i]);
+        if (backends[i]->probe() == 0)
+            return choose(backends[i], "it is the first whose probe answers");
     return NULL;
 }
 
@@ -73,12 +84,27 @@ const char *altsem_backend(int *error) {
     return ops ? ops->name : NULL;
 }
 
+const char *altsem_backend_reason(void) {
+    return atomic_load_explicit(&reason, memory_order_acquire);
+}
+
+int altsem_clean(unsigned *removed) {
+    int error = 0;
+    *removed = 0;
+    for (unsigned i = 0; i < BACKENDS; i++) {
+        int result = backends[i]->clean ? backends[i]->clean() : 0;
+        if (result < 0) error = result;
+        else *removed += (unsigned)result;
+    }
+    return error;
+}
+
 int altsem_ops_follow(uint32_t id) {
     const altsem_backend_ops *ops = atomic_load_explicit(&chosen, memory_order_acquire);
     for (unsigned i = 0; !ops && i < BACKENDS; i++)
         if (backends[i]->id == id) {
             if (backends[i]->probe() != 0) return -ENOSYS;
-            ops = choose(backends[i]);
+            ops = choose(backends[i], "a segment that came from another process uses it");
         }
     if (!ops) return -EPROTONOSUPPORT;
     return ops->id == id ? 0 : -EXDEV;

@@ -86,7 +86,6 @@ static int futex_probe(void) {
 const altsem_backend_ops altsem_futex_ops = {
     .name = "futex",
     .id = 1,
-    .max_slots = UINT32_MAX,
     .probe = futex_probe,
     .sleep = futex_sleep,
     .wake = futex_wake,

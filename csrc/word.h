@@ -64,13 +64,13 @@ struct altsem_slot {
     _Atomic uint32_t again; /* RLOCK: how often the owner took it beyond the first time */
     _Atomic uint32_t state; /* type | ALTSEM_EXPORTED */
     int32_t maxvalue;
-    uint32_t born;            /* altsem_fork_count() of the maker when it was taken */
-    _Atomic uint64_t word2;   /* COND: the word of the odd groups */
-    _Atomic uint32_t group;   /* COND: the group that is being notified */
-    _Atomic uint32_t left;    /* COND: members of `group` without a notification yet */
-    _Atomic uint32_t joining; /* COND: members of the next group, still growing */
-    uint32_t next;            /* free list: index of the next free slot, 0 for none */
-    unsigned char reserved[8];
+    uint32_t born;                /* altsem_fork_count() of the maker when it was taken */
+    _Atomic uint64_t word2;       /* COND: the word of the odd groups */
+    _Atomic uint32_t group;       /* COND: the group that is being notified */
+    _Atomic uint32_t left;        /* COND: members of `group` without a notification yet */
+    _Atomic uint32_t joining;     /* COND: members of the next group, still growing */
+    uint32_t next;                /* free list: index of the next free slot, 0 for none */
+    _Atomic uint32_t sleepers[2]; /* sysv: asleep on word, word2, and not yet handed a wake */
 };
 static_assert(sizeof(struct altsem_slot) == ALTSEM_SLOT_BYTES, "a slot is a cache line");
 

@@ -48,13 +48,14 @@ static PyObject *meet(PyObject *op, PyObject *const *args, Py_ssize_t nargs) {
         result = run_action(self, args[0], generation);
     } else if (result == 0) {
         SLEEP(result, altsem_barrier_wait(self->segment, self->slot, generation, deadline));
-        if (result == -EINTR) altsem_barrier_withdraw(self->slot, generation);
+        if (result != 0 && result != -EPIPE && result != -ETIMEDOUT)
+            altsem_barrier_withdraw(self->slot, generation);
     } else if (result == -ETIMEDOUT) {
         altsem_barrier_abort(self->segment, self->slot);
     }
     if (result == 0) return PyLong_FromUnsignedLong(index);
     if (result == -EPIPE || result == -ETIMEDOUT) Py_RETURN_NONE;
-    return result == -EINTR ? NULL : raise_errno(result);
+    return result == -EINTR ? NULL : raise_sleep(result);
 }
 
 static PyObject *abort_it(PyObject *self, PyObject *unused) {

@@ -29,6 +29,7 @@ PyObject *raise_os(int error, const char *format, ...); /* OSError with a senten
 PyObject *raise_create(int error, const char *what);    /* a primitive could not be made */
 PyObject *raise_named(int error, const char *name);     /* a named semaphore */
 PyObject *raise_attach(int error);                      /* a segment was refused */
+PyObject *raise_sleep(int error);                       /* no means to sleep were to be had */
 PyObject *raise_uninitialised(PyObject *self);
 
 /* arguments.c */

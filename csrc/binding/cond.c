@@ -41,7 +41,7 @@ static PyObject *sleep_in(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     SLEEP(result, altsem_cond_sleep(self->segment, self->slot, ticket, deadline));
     if (result == 0) Py_RETURN_TRUE;
     if (result == -ETIMEDOUT) Py_RETURN_FALSE;
-    return result == -EINTR ? NULL : raise_errno(result);
+    return result == -EINTR ? NULL : raise_sleep(result);
 }
 
 static PyObject *leave(PyObject *self, PyObject *object) {

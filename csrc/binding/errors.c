@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,8 +54,48 @@ static PyObject *raise_backend(int error) {
     if (error == -EINVAL)
         return raise_os(error, "ALTSEM_BACKEND=%s names no backend (usable here: %s)", wanted,
                         usable);
+    int why = altsem_backend_probe(wanted);
+    const char *text = strerror(-why);
+    if (strcmp(wanted, "sysv") == 0 && (why == -ENOSPC || why == -E2BIG))
+        text = "the limits in kernel.sem leave no room for a SysV semaphore set";
     return raise_os(error, "ALTSEM_BACKEND=%s cannot be used here: %s (usable here: %s)", wanted,
-                    strerror(-altsem_backend_probe(wanted)), usable);
+                    text, usable);
+}
+
+/* What the probe of sysv, or a set of its, has been denied.  The errnos are few, the limits many. */
+static const char SYSV_LIMIT[] =
+    "the limits of SysV semaphores (kernel.sem = %s: SEMMSL per set, SEMMNS in all, SEMOPM, SEMMNI "
+    "sets) leave no room for waiters to sleep in: `python -m altsem clean` removes what killed "
+    "programs "
+    "left, `ipcs -s` lists the rest, `sysctl -w kernel.sem='32000 1024000000 500 32000'` raises "
+    "them, ALTSEM_BACKEND=filelock does without";
+
+static PyObject *raise_sysv_limit(int error) {
+    char limits[80] = "unknown";
+    FILE *file = fopen("/proc/sys/kernel/sem", "re");
+    if (file) {
+        if (!fgets(limits, sizeof limits, file)) strcpy(limits, "unreadable");
+        fclose(file);
+    }
+    for (char *c = limits; *c; c++) *c = *c == '\n' ? 0 : *c == '\t' ? ' ' : *c;
+    return raise_os(error, SYSV_LIMIT, limits);
+}
+
+PyObject *raise_sleep(int error) {
+    switch (error) {
+    case -ENOSPC:
+    case -E2BIG:
+        return raise_sysv_limit(error);
+    case -EACCES:
+    case -EPERM:
+        return raise_os(error, "the SysV semaphores that waiters sleep in belong to another user");
+    case -EXDEV:
+        return raise_os(error,
+                        "the SysV semaphores that waiters sleep in are of another IPC "
+                        "namespace than this process; ALTSEM_BACKEND=filelock in both works");
+    default:
+        return raise_errno(error);
+    }
 }
 
 PyObject *raise_create(int error, const char *what) {

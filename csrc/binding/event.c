@@ -52,7 +52,7 @@ static PyObject *wait_set(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     if (result == 0) Py_RETURN_TRUE;
     if (result == -ETIMEDOUT) Py_RETURN_FALSE;
-    return result == -EINTR ? NULL : raise_errno(result);
+    return result == -EINTR ? NULL : raise_sleep(result);
 }
 
 static PyMethodDef methods[] = {

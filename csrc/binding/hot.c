@@ -49,7 +49,7 @@ RARELY PyObject *acquire_slowly(SemLock *self, int64_t deadline) {
     }
     if (result == 0) Py_RETURN_TRUE;
     if (result == -ETIMEDOUT) Py_RETURN_FALSE;
-    return result == -EINTR ? NULL : raise_errno(result);
+    return result == -EINTR ? NULL : raise_sleep(result);
 }
 
 RARELY PyObject *acquire_with_arguments(SemLock *self, PyObject *const *args, Py_ssize_t nargs,

@@ -38,6 +38,20 @@ static PyObject *module_backends(PyObject *module, PyObject *unused) {
     return all;
 }
 
+static PyObject *module_reason(PyObject *module, PyObject *unused) {
+    (void)module, (void)unused;
+    const char *reason = altsem_backend_reason();
+    if (!reason) Py_RETURN_NONE;
+    return PyUnicode_FromString(reason);
+}
+
+static PyObject *module_clean(PyObject *module, PyObject *unused) {
+    (void)module, (void)unused;
+    unsigned removed;
+    int error = altsem_clean(&removed);
+    return error ? raise_errno(error) : PyLong_FromUnsignedLong(removed);
+}
+
 static PyObject *module_segments(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
     return PyLong_FromUnsignedLong(altsem_segment_count());
@@ -74,6 +88,11 @@ static PyMethodDef functions[] = {
     {"holder", module_holder, METH_O,
      "holder(primitive) -> (thread, process identity, PID namespace) of who holds a lock; None if\n"
      "nobody does, or it is none.  Identity: pid << 32 | start time, 0 if not known."},
+    {"reason", module_reason, METH_NOARGS,
+     "Why the backend is the one it is, in words; None as long as none has been chosen."},
+    {"clean", module_clean, METH_NOARGS,
+     "Remove what killed processes of this user have left in the system; how many things that "
+     "were."},
     {"segments", module_segments, METH_NOARGS, "How many segments are mapped in this process."},
     {NULL, NULL, 0, NULL},
 };
