@@ -6,11 +6,11 @@ from __future__ import annotations
 import sys
 from time import perf_counter
 
-from . import contended, million, uncontended
+from . import contended, million, uncontended, whole
 from .measure import Row, machine, scaled
 from .report import ratio, seconds, write
 
-PARTS = {"uncontended": uncontended.rows, "contended": contended.rows}
+PARTS = {"uncontended": uncontended.rows, "contended": contended.rows, "whole": whole.rows}
 
 
 def main(chosen: list[str]) -> int:

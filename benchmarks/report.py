@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from .measure import Row, quick
 
@@ -79,36 +80,47 @@ def chart(rows: list[Row]) -> str:
 def write(
     machine: dict[str, str], rows: list[Row], million: dict[str, float], elapsed: float
 ) -> None:
-    facts = "\n".join(f"- {what}: {value}" for what, value in machine.items())
-    many = "\n".join(f"| {what} | {value:,.1f} |" for what, value in million.items())
-    short = f" in {elapsed:.0f} s" + (", the short run (`QUICK=1`)" if quick() else "")
+    """Adds this interpreter's figures to those of the others, and makes the page anew from all."""
+    version = ".".join(machine["Python"].split()[1].split(".")[:2])
     DOCS.mkdir(exist_ok=True)
-    version = "".join(machine["Python"].split()[1].split(".")[:2])
-    (DOCS / f"benchmarks-{version}.json").write_text(
-        json.dumps(
-            {"machine": machine, "rows": [row.as_dict() for row in rows], "million": million},
-            indent=1,
-        )
-        + "\n"
-    )
     (DOCS / f"benchmarks-{version}.svg").write_text(chart(rows))
-    (DOCS / f"benchmarks-{version}.md").write_text(
-        f"""# Benchmarks on {machine["Python"]}
+    figures = {
+        "machine": machine,
+        "run": f"{elapsed:.0f} s" + (", the short run" if quick() else ""),
+        "rows": [row.as_dict() for row in rows],
+        "million": million,
+    }
+    (DOCS / f"benchmarks-{version}.json").write_text(json.dumps(figures, indent=1) + "\n")
+    files = sorted(DOCS.glob("benchmarks-*.json"), key=lambda file: int(file.stem.split(".")[1]))
+    sections = [section(file.stem, json.loads(file.read_text())) for file in files]
+    (DOCS / "benchmarks.md").write_text(HEAD + "".join(sections))
 
-Made by `make bench`{short}; do not edit.  Each ratio is the median over paired rounds, ours and the
-peer's in turn in one run, with the range of the middle 80 % of the rounds.  "At most" is what the
-design asks for.
+
+HEAD = """# Benchmarks
+
+Made by `make bench`, `make bench PYTHON=…` for another interpreter; do not edit.  Each ratio is
+the time of altsem as a part of the peer's: the median over paired rounds, ours and theirs in turn
+in one run, with the range of the middle 80 % of the rounds.  "At most" is what the design asks for.
+"""
+
+
+def section(stem: str, figures: dict[str, Any]) -> str:
+    facts = "\n".join(f"- {what}: {value}" for what, value in figures["machine"].items())
+    many = "\n".join(f"| {what} | {value:,.1f} |" for what, value in figures["million"].items())
+    rows = [Row(**row) for row in figures["rows"]]
+    return f"""
+## {figures["machine"]["Python"]}
 
 {facts}
+- run: {figures["run"]}
 
 {table(rows)}
 
-![chart](benchmarks-{version}.svg)
+![chart]({stem}.svg)
 
-## Many locks
+### Many locks
 
 | | |
 |---|---|
 {many}
 """
-    )

@@ -15,6 +15,8 @@ from subprocess import run
 from time import perf_counter
 from typing import Any
 
+import posix_ipc
+
 import altsem
 
 from .measure import Rows, Timing, name, paired, scaled
@@ -138,6 +140,16 @@ def rows() -> Rows:
         with_statement(lock, N),
         with_statement(threading.Lock(), N),
         0.65,
+        rounds,
+    )
+    semaphore = posix_ipc.Semaphore(name(), posix_ipc.O_CREX, initial_value=1)
+    semaphore.unlink()
+    yield paired(
+        "`with L:`, Semaphore",
+        "posix_ipc",
+        with_statement(altsem.Semaphore(), N),
+        with_statement(semaphore, N),
+        None,
         rounds,
     )
     yield paired(
