@@ -2,6 +2,7 @@
 #include "semlock.h"
 
 #include <errno.h>
+#include <time.h>
 
 static int cond_init(PyObject *self, PyObject *args, PyObject *kwargs) {
     static char *names[] = {NULL};
@@ -70,14 +71,20 @@ static PyObject *waiters(PyObject *self, PyObject *unused) {
 
 /* --- the whole of Condition.wait, for a lock of ours ------------------------------------------- */
 
+/* Takes the lock, a millisecond at a time where the means to sleep are denied: wait() has to come
+ * back with the lock, also to say just that. */
+static int take_somehow(SemLock *lock) {
+    static const struct timespec moment = {0, 1000000};
+    int result = altsem_lock_wait(lock->base.segment, slot_of(lock), ALTSEM_FOREVER);
+    if (result == 0 || result == -EINTR) return result;
+    return altsem_lock_try(slot_of(lock)) == 0 ? 0 : (nanosleep(&moment, NULL), -EINTR);
+}
+
 /* 0, or -1 with an exception: then the lock is not held, as natively. */
 static int take_back(SemLock *lock, uint32_t depth) {
     int result;
-    SLEEP(result, altsem_lock_wait(lock->base.segment, slot_of(lock), ALTSEM_FOREVER));
-    if (result != 0) {
-        if (result != -EINTR) raise_errno(result);
-        return -1;
-    }
+    SLEEP(result, take_somehow(lock));
+    if (result != 0) return -1;
     if (lock->type == ALTSEM_RLOCK) altsem_rlock_restore(slot_of(lock), depth);
     return 0;
 }
@@ -118,7 +125,7 @@ static PyObject *wait_in(Primitive *room, SemLock *lock, PyObject *timeout) {
         PyErr_Restore(type, value, trace);
         return NULL;
     }
-    if (slept != 0 && slept != -ETIMEDOUT) return raise_errno(slept);
+    if (slept != 0 && slept != -ETIMEDOUT) return raise_sleep(slept);
     return PyBool_FromLong(notified);
 }
 

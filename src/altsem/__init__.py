@@ -69,15 +69,25 @@ def get_context(method: str | None = None) -> context.AltsemContext:
     return context.get_context(method)
 
 
-def backend() -> str:
-    """The name of the way in which waiters sleep in this process, for example ``futex``.
+class Backend(str):
+    """The name of a backend; `reason` says why it is the one that is used."""
+
+    __slots__ = ("reason",)
+    reason: str
+
+
+def backend() -> Backend:
+    """The name of the way in which waiters sleep in this process, for example ``futex``; its
+    attribute `reason` says why it is that one.
 
     Chooses it, if nothing has needed it yet.  Raises OSError if none works here, or if the one
     named by the environment variable ``ALTSEM_BACKEND`` does not.
     """
     from . import _core
 
-    return _core.backend()
+    name = Backend(_core.backend())
+    name.reason = _core.reason() or ""
+    return name
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,7 @@ COMMANDS = {
     "run": ("_run", "run a program with altsem in place of the semaphores that fail here"),
     "enable": ("_enable", "do so for every program of this interpreter (image builds)"),
     "disable": ("_enable", "undo enable"),
+    "clean": ("_clean", "remove what killed programs have left in the system"),
     "locks": ("locks", "show who holds which lock, and who waits for it"),
     "status": ("_enable", "tell whether it is enabled, and what works here"),
 }
