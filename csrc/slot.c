@@ -1,9 +1,9 @@
 /* slot.c - slots taken from and given back to this process's own segments.
  *
  * Taking one is the bump of a counter, or the head of a free list: no system call.  A segment is
- * filled before the next is made; the next is as large as everything alive now, from one page to two
- * megabytes, so a million locks need tens of mappings, and a program that makes and drops a few
- * stays with a page.
+ * filled before the next is made; the next is as large as all that are mapped now together, from one
+ * page to two megabytes, so a million locks need tens of mappings, and a program that makes and drops
+ * a few stays with a page.
  *
  * A slot is used again only if nobody else can ever have seen it: it was never exported, and no fork
  * happened since it was taken.  Others stay used until their segment goes, which it does when the
@@ -21,7 +21,6 @@
 
 static altsem_segment *filling;   /* holds a reference of its own */
 static altsem_segment *with_free; /* those with a free list, linked by next_free; no references */
-static uint32_t live_here;        /* slots alive in segments of this process, and never exported */
 
 int altsem_slot_init(altsem_slot *slot, int type, int64_t value, int64_t maxvalue) {
     uint64_t word = 0, word2 = 0;
@@ -58,6 +57,14 @@ int altsem_slot_init(altsem_slot *slot, int type, int64_t value, int64_t maxvalu
     return 0;
 }
 
+/* How many slots of this process's segments cannot be taken: counted only when there is no other. */
+static uint32_t in_use(void) {
+    uint32_t count = 0;
+    for (altsem_segment *segment = altsem_segments; segment; segment = segment->next)
+        if (segment->mine) count += segment->used - ALTSEM_HEADER_SLOTS;
+    return count;
+}
+
 /* A segment with room, the one being filled; makes it if need be. */
 static int room(altsem_segment **out) {
     if (with_free) {
@@ -72,8 +79,8 @@ static int room(altsem_segment **out) {
     const altsem_backend_ops *ops = altsem_ops(&error);
     if (!ops) return error;
     uint32_t page = (uint32_t)sysconf(_SC_PAGESIZE) / ALTSEM_SLOT_BYTES;
-    uint32_t slots = page;
-    while (slots < live_here && slots < MOST_SLOTS) slots *= 2;
+    uint32_t slots = page, used = in_use();
+    while (slots < used && slots < MOST_SLOTS) slots *= 2;
     while (ops->max_slots && slots > ops->max_slots() && slots > page) slots /= 2;
     altsem_segment *segment;
     if ((error = altsem_segment_make(slots, &segment)) != 0) return error;
@@ -100,7 +107,6 @@ static int take(int type, int64_t value, int64_t maxvalue, altsem_segment **out,
         if (!segment->free) altsem_slots_forget(segment);
     }
     segment->references++;
-    live_here++;
     return 0;
 }
 
@@ -115,17 +121,14 @@ int altsem_slot_new(int type, int64_t value, int64_t maxvalue, altsem_segment **
 void altsem_slot_free(altsem_segment *segment, altsem_slot *slot) {
     pthread_mutex_lock(&altsem_mutex);
     uint32_t state = atomic_load_explicit(&slot->state, memory_order_relaxed);
-    if (segment->mine && !(state & ALTSEM_EXPORTED)) {
-        live_here--;
-        if (slot->born == altsem_forks) {
-            atomic_store_explicit(&slot->state, ALTSEM_FREE, memory_order_relaxed);
-            if (!segment->free) {
-                segment->next_free = with_free;
-                with_free = segment;
-            }
-            slot->next = segment->free;
-            segment->free = altsem_number_of(segment, slot);
+    if (segment->mine && !(state & ALTSEM_EXPORTED) && slot->born == altsem_forks) {
+        atomic_store_explicit(&slot->state, ALTSEM_FREE, memory_order_relaxed);
+        if (!segment->free) {
+            segment->next_free = with_free;
+            with_free = segment;
         }
+        slot->next = segment->free;
+        segment->free = altsem_number_of(segment, slot);
     }
     /* The one being filled stays when the last of its primitives goes; what others might take for a
      * leak does not. */
@@ -137,8 +140,7 @@ void altsem_slot_free(altsem_segment *segment, altsem_slot *slot) {
 
 uint64_t altsem_slot_export(altsem_segment *segment, altsem_slot *slot) {
     pthread_mutex_lock(&altsem_mutex);
-    uint32_t before = atomic_fetch_or_explicit(&slot->state, ALTSEM_EXPORTED, memory_order_relaxed);
-    if (segment->mine && !(before & ALTSEM_EXPORTED)) live_here--;
+    atomic_fetch_or_explicit(&slot->state, ALTSEM_EXPORTED, memory_order_relaxed);
     pthread_mutex_unlock(&altsem_mutex);
     return (uint64_t)((char *)slot - (char *)segment->header);
 }
@@ -204,5 +206,4 @@ void altsem_slots_after_fork(void) {
     }
     if (filling) altsem_segment_drop(filling);
     filling = NULL;
-    live_here = 0;
 }
