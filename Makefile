@@ -23,7 +23,7 @@ BUILT := $(VENV)/.built$(ALTSEM_WERROR)
 C_FILES := $(wildcard csrc/*.[ch] csrc/binding/*.[ch])
 SOURCES := $(C_FILES) $(wildcard src/altsem/*.py src/altsem/*.pyi src/altsem/*/*.py src/altsem/*/*/*.py) pyproject.toml setup.py
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench conformance clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -32,7 +32,7 @@ help:  ## this list
 demo: $(BUILT)  ## a program that fails where /dev/shm is gone, and works with altsem
 	$(PY) tests/demo/demo.py
 
-test: $(VENV)/.with-test  ## the test suite (ARGS=... for pytest)
+test: $(VENV)/.with-test $(VENV)/.with-programs  ## the test suite (ARGS=... for pytest)
 	$(PY) -m pytest $(ARGS)
 
 lint: $(VENV)/.with-dev  ## style and types: ruff, mypy, clang-format
@@ -40,6 +40,9 @@ lint: $(VENV)/.with-dev  ## style and types: ruff, mypy, clang-format
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(VENV)/bin/clang-format --dry-run -Werror $(C_FILES)
+
+conformance: $(BUILT)  ## CPython's own suite, over altsem: docs/conformance.md (PYTHONS=... ARGS=...)
+	$(PY) tests/conformance/report.py $(ARGS) $(PYTHONS)
 
 bench: $(VENV)/.with-bench  ## the figures of docs/benchmarks.md
 	$(PY) -m benchmarks $(ARGS)
