@@ -10,12 +10,15 @@
 #include "owner.h"
 #include "wait.h"
 
-/* Takes a lock that was last seen as `seen`; `leave` is ALTSEM_WAITER if the taker has announced
- * itself, which it takes back in the same step, else 0.  -EAGAIN: held. */
-static inline int altsem_fast_take(altsem_slot *slot, uint64_t seen, uint64_t leave) {
+/* Takes a lock that was last seen as `seen`, and in the same step takes away what the taker has put
+ * into the word: `announced` ALTSEM_WAITER or 0, `woken` ALTSEM_WOKEN (if it is there) or 0.
+ * -EAGAIN: held. */
+static inline int altsem_fast_take(altsem_slot *slot, uint64_t seen, uint64_t announced,
+                                   uint64_t woken) {
     uint32_t tid = altsem_my_tid();
-    while (altsem_low(seen) == 0)
-        if (altsem_step(&slot->word, &seen, (seen | tid) - leave, memory_order_acquire)) {
+    while (altsem_owner(seen) == 0)
+        if (altsem_step(&slot->word, &seen, ((seen & ~woken) | tid) - announced,
+                        memory_order_acquire)) {
             atomic_store_explicit(&slot->holder, altsem_self(), memory_order_relaxed);
             return 0;
         }
@@ -23,23 +26,26 @@ static inline int altsem_fast_take(altsem_slot *slot, uint64_t seen, uint64_t le
 }
 
 static inline int altsem_fast_try(altsem_slot *slot) {
-    return altsem_fast_take(slot, altsem_load(&slot->word), 0);
+    return altsem_fast_take(slot, altsem_load(&slot->word), 0, 0);
 }
 
 static inline int altsem_fast_is_mine(const altsem_slot *slot) {
-    return altsem_low(altsem_load(&slot->word)) == altsem_my_tid() &&
+    return altsem_owner(altsem_load(&slot->word)) == altsem_my_tid() &&
            altsem_load(&slot->holder) == altsem_self();
 }
 
 /* Frees a lock.  -EOVERFLOW: it is free. */
 static inline int altsem_fast_release(altsem_segment *segment, altsem_slot *slot) {
-    uint64_t seen = altsem_load(&slot->word);
-    if (altsem_low(seen) == 0) return -EOVERFLOW;
+    uint64_t seen = altsem_load(&slot->word), waiters;
+    if (altsem_owner(seen) == 0) return -EOVERFLOW;
     atomic_store_explicit(&slot->holder, 0, memory_order_relaxed);
     do {
-        if (altsem_low(seen) == 0) return -EOVERFLOW; /* two released it at once: one was first */
-    } while (!altsem_step(&slot->word, &seen, seen & ~(uint64_t)UINT32_MAX, memory_order_release));
-    if (__builtin_expect(altsem_high(seen) != 0, 0)) altsem_wake(segment, slot, ALTSEM_WORD, 1);
+        if (altsem_owner(seen) == 0) return -EOVERFLOW; /* two released it at once: one was first */
+        waiters = seen & ~(uint64_t)UINT32_MAX;
+    } while (!altsem_step(&slot->word, &seen, waiters ? waiters | ALTSEM_WOKEN : 0,
+                          memory_order_release));
+    if (__builtin_expect(waiters != 0, 0) && !(seen & ALTSEM_WOKEN))
+        altsem_wake(segment, slot, ALTSEM_WORD, 1);
     return 0;
 }
 

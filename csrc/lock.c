@@ -16,32 +16,36 @@ int altsem_lock_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadlin
     while (altsem_spin(&slot->word, 1))
         if (altsem_fast_try(slot) == 0) return 0;
     uint64_t seen = altsem_announce(&slot->word);
-    int result = 0;
-    for (;;) {
-        if (altsem_fast_take(slot, seen, ALTSEM_WAITER) == 0) return 0;
-        if (result != 0) break;
-        /* Sleeps on whoever holds it now: a change of owner in between only makes it look again. */
+    uint64_t woken = 0; /* what a waiter that has slept takes away, see word.h */
+    for (int result = 0;;) {
+        if (altsem_fast_take(slot, seen, ALTSEM_WAITER, woken) == 0) return 0;
+        /* One step from a lock still held: out of it, or only WOKEN out of it, to sleep again.  If it
+         * fails somebody else has made a step, perhaps a release. */
         seen = altsem_load(&slot->word);
-        if (altsem_low(seen) != 0) {
-            result = altsem_sleep(segment, slot, ALTSEM_WORD, altsem_low(seen), deadline);
-            seen = altsem_load(&slot->word);
-        }
+        if (altsem_owner(seen) == 0) continue;
+        uint64_t next = (seen & ~woken) - (result ? ALTSEM_WAITER : 0);
+        if (next != seen && !altsem_step(&slot->word, &seen, next, memory_order_relaxed)) continue;
+        if (result) return result;
+        result = altsem_sleep(segment, slot, ALTSEM_WORD, altsem_low(next), deadline);
+        woken = ALTSEM_WOKEN;
+        seen = altsem_load(&slot->word);
     }
-    altsem_withdraw(&slot->word);
-    return result;
 }
 
 int altsem_lock_release(altsem_segment *segment, altsem_slot *slot) {
+    /* Zero already, unless an RLOCK is freed in the place of an owner that died deep inside: the
+     * next one must not inherit the depth. */
+    if (!altsem_lock_is_free(slot)) atomic_store_explicit(&slot->again, 0, memory_order_relaxed);
     return altsem_fast_release(segment, slot);
 }
 
 int altsem_lock_is_free(const altsem_slot *slot) {
-    return altsem_low(altsem_load(&slot->word)) == 0;
+    return altsem_owner(altsem_load(&slot->word)) == 0;
 }
 
 int altsem_lock_is_ours(const altsem_slot *slot) {
-    uint32_t low = altsem_low(altsem_load(&slot->word));
-    return low != 0 && low != ALTSEM_NOBODY && altsem_load(&slot->holder) == altsem_self();
+    uint32_t owner = altsem_owner(altsem_load(&slot->word));
+    return owner != 0 && owner != ALTSEM_NOBODY && altsem_load(&slot->holder) == altsem_self();
 }
 
 int altsem_lock_is_mine(const altsem_slot *slot) { return altsem_fast_is_mine(slot); }
@@ -73,8 +77,8 @@ uint32_t altsem_rlock_depth(const altsem_slot *slot) {
 }
 
 uint32_t altsem_lock_owner_tid(const altsem_slot *slot) {
-    uint32_t low = altsem_low(altsem_load(&slot->word));
-    return low == ALTSEM_NOBODY ? 0 : low;
+    uint32_t owner = altsem_owner(altsem_load(&slot->word));
+    return owner == ALTSEM_NOBODY ? 0 : owner;
 }
 
 uint32_t altsem_lock_owner_pid(const altsem_slot *slot) {

@@ -108,7 +108,7 @@ static int watch(const _Atomic uint64_t *word, int until_zero, int32_t limit) {
     while (now - start < limit) {
         for (int i = 0; i < LOOKS; i++) {
             uint64_t seen = altsem_load(word);
-            if ((altsem_low(seen) == 0) == until_zero) {
+            if (until_zero ? altsem_owner(seen) == 0 : altsem_low(seen) != 0) {
                 learn(limit, now - start, 1);
                 return 1;
             }

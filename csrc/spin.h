@@ -4,7 +4,7 @@
 
 #include "word.h"
 
-/* Watches the word until its low half is zero (`until_zero`: a lock) or is not (a semaphore).  1: it
+/* Watches the word until it says that a lock is free (`until_zero`) or a semaphore not zero.  1: it
  * is; 0: not worth it any longer, or somebody sleeps already, go to sleep. */
 int altsem_spin(const _Atomic uint64_t *word, int until_zero);
 /* How many CPUs this process may use at a time: affinity and cgroup quota.  At least 1. */

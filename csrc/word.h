@@ -7,7 +7,8 @@
  *
  * low, by type
  *   SEM     the value, 0 .. 2^31-1
- *   LOCK    0 free | t held by the thread with kernel id t | NOBODY held, by nobody (born taken)
+ *   LOCK    0 free | t held by the thread with kernel id t | NOBODY held, by nobody (born taken);
+ *           and WOKEN: a waiter has been woken and has not looked at the word yet
  *   RLOCK   as LOCK; how often it is held is in slot->again, which only the owner touches
  *   EVENT   (times set) << 1 | is it set now
  *
@@ -15,9 +16,11 @@
  *   ---------------  ---------  ------------------------  -------------------------------------
  *   SEM v > 0        v          acquire, anyone           v-1
  *   SEM v < bound    v          post, anyone              v+1, then wake one if waiters > 0
- *   LOCK free        0          acquire, thread t         t
- *   LOCK held        t, NOBODY  release, anyone (RLOCK:   0, then wake one if waiters > 0
- *                               only t itself)
+ *   LOCK free        0, WOKEN   acquire, thread t         t; WOKEN goes if t was woken, else stays
+ *   LOCK held        t, NOBODY  release, anyone (RLOCK:   no waiters: 0
+ *                               only t itself)            waiters: WOKEN, then wake one unless it
+ *                                                         was WOKEN before
+ *   LOCK held, WOKEN            a waiter that has slept   the same without WOKEN; it sleeps again
  *   EVENT unset      s<<1       set                       (s+1)<<1|1, then wake all if waiters > 0
  *   EVENT set        s<<1|1     clear                     s<<1
  *
@@ -32,6 +35,13 @@
  *     by then the slot may be somebody else's.
  *   - A release wakes whenever waiters > 0, not only on the step 0 -> 1.  Illegal to wake only then:
  *     of two posts that come before the first sleeper runs, the second would wake nobody.
+ *     Except for a lock that is WOKEN: one waiter is on its way to look, and one is all that a lock
+ *     can serve.  Without this every release under contention makes a system call, for a waiter that
+ *     mostly comes too late.  It is legal because whoever has slept takes WOKEN away in the very step
+ *     with which it takes the lock, goes back to sleep on a lock still held, or leaves a lock still
+ *     held; and because WOKEN is in the half that the kernel compares: a release that comes between
+ *     that step and the sleep sets it again, and the sleep does not happen.  Illegal: to take it away
+ *     from a free lock without taking the lock.
  *   - A waiter that is SIGKILLed stays counted for ever.  Harmless: every release makes one wake
  *     call too many.  "Repairing" the count when a wake finds nobody is illegal: a waiter may stand
  *     between its announcement and its sleep.
@@ -55,7 +65,9 @@ static_assert(__atomic_always_lock_free(8, 0), "altsem needs lock-free 64-bit at
 static_assert(sizeof(_Atomic uint64_t) == 8 && sizeof(_Atomic uint32_t) == 4, "atomics are bare");
 
 #define ALTSEM_WAITER (UINT64_C(1) << 32)
-#define ALTSEM_NOBODY UINT32_C(0x80000000) /* a thread id has 30 bits at the most */
+/* A thread id has 22 bits on Linux, 30 by the ABI of futexes. */
+#define ALTSEM_NOBODY UINT32_C(0x80000000)
+#define ALTSEM_WOKEN UINT32_C(0x40000000)
 
 struct altsem_slot {
     _Atomic uint64_t word;
@@ -79,6 +91,9 @@ static_assert(sizeof(struct altsem_slot) == ALTSEM_SLOT_BYTES, "a slot is a cach
 
 static inline uint32_t altsem_low(uint64_t word) { return (uint32_t)word; }
 static inline uint32_t altsem_high(uint64_t word) { return (uint32_t)(word >> 32); }
+
+/* Who holds a lock: 0, a thread id, or ALTSEM_NOBODY. */
+static inline uint32_t altsem_owner(uint64_t word) { return (uint32_t)word & ~ALTSEM_WOKEN; }
 
 static inline uint64_t altsem_load(const _Atomic uint64_t *word) {
     return atomic_load_explicit(word, memory_order_relaxed);

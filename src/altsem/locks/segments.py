@@ -18,6 +18,7 @@ LAYOUT = 1
 SLOT_BYTES = 64
 HEADER_SLOTS = 2
 NOBODY = 0x80000000
+WOKEN = 0x40000000
 MOST = 1 << 28  # bytes; nobody makes larger ones
 
 BACKENDS = {1: "futex", 2: "sysv", 3: "filelock"}
@@ -118,6 +119,7 @@ def _slot(number: int, data: bytes) -> Slot | None:
     name = TYPES[kind]
     low, high = word & 0xFFFFFFFF, word >> 32
     if kind in LOCKS:
+        low &= ~WOKEN
         if low in (0, NOBODY):
             return Slot(number, name, int(low == 0), high, held_by_nobody=low == NOBODY)
         return Slot(number, name, 0, high, low, holder, again)
