@@ -10,23 +10,22 @@
 #include "owner.h"
 #include "wait.h"
 
-/* Takes a lock that was last seen as `seen`, and in the same step takes away what the taker has put
- * into the word: `announced` ALTSEM_WAITER or 0, `woken` ALTSEM_WOKEN (if it is there) or 0.
- * -EAGAIN: held. */
-static inline int altsem_fast_take(altsem_slot *slot, uint64_t seen, uint64_t announced,
-                                   uint64_t woken) {
+/* Takes a lock that was last seen as `seen`.  Whoever has announced itself leaves the waiters in the
+ * same step, and takes WOKEN away.  -EAGAIN: held. */
+static inline int altsem_fast_take(altsem_slot *slot, uint64_t seen, int announced) {
     uint32_t tid = altsem_my_tid();
-    while (altsem_owner(seen) == 0)
-        if (altsem_step(&slot->word, &seen, ((seen & ~woken) | tid) - announced,
-                        memory_order_acquire)) {
+    while (altsem_owner(seen) == 0) {
+        uint64_t rest = announced ? (seen & ~(uint64_t)ALTSEM_WOKEN) - ALTSEM_WAITER : seen;
+        if (altsem_step(&slot->word, &seen, rest | tid, memory_order_acquire)) {
             atomic_store_explicit(&slot->holder, altsem_self(), memory_order_relaxed);
             return 0;
         }
+    }
     return -EAGAIN;
 }
 
 static inline int altsem_fast_try(altsem_slot *slot) {
-    return altsem_fast_take(slot, altsem_load(&slot->word), 0, 0);
+    return altsem_fast_take(slot, altsem_load(&slot->word), 0);
 }
 
 static inline int altsem_fast_is_mine(const altsem_slot *slot) {

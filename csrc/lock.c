@@ -16,18 +16,16 @@ int altsem_lock_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadlin
     while (altsem_spin(&slot->word, 1))
         if (altsem_fast_try(slot) == 0) return 0;
     uint64_t seen = altsem_announce(&slot->word);
-    uint64_t woken = 0; /* what a waiter that has slept takes away, see word.h */
     for (int result = 0;;) {
-        if (altsem_fast_take(slot, seen, ALTSEM_WAITER, woken) == 0) return 0;
-        /* One step from a lock still held: out of it, or only WOKEN out of it, to sleep again.  If it
-         * fails somebody else has made a step, perhaps a release. */
+        if (altsem_fast_take(slot, seen, 1) == 0) return 0;
+        /* One step from a lock still held: WOKEN goes, and the waiter too if it leaves.  If the step
+         * fails somebody else has made one, perhaps a release: look again. */
         seen = altsem_load(&slot->word);
         if (altsem_owner(seen) == 0) continue;
-        uint64_t next = (seen & ~woken) - (result ? ALTSEM_WAITER : 0);
+        uint64_t next = (seen & ~(uint64_t)ALTSEM_WOKEN) - (result ? ALTSEM_WAITER : 0);
         if (next != seen && !altsem_step(&slot->word, &seen, next, memory_order_relaxed)) continue;
         if (result) return result;
         result = altsem_sleep(segment, slot, ALTSEM_WORD, altsem_low(next), deadline);
-        woken = ALTSEM_WOKEN;
         seen = altsem_load(&slot->word);
     }
 }

@@ -16,11 +16,11 @@
  *   ---------------  ---------  ------------------------  -------------------------------------
  *   SEM v > 0        v          acquire, anyone           v-1
  *   SEM v < bound    v          post, anyone              v+1, then wake one if waiters > 0
- *   LOCK free        0, WOKEN   acquire, thread t         t; WOKEN goes if t was woken, else stays
+ *   LOCK free        0, WOKEN   acquire, thread t         t; WOKEN goes if t had announced itself
  *   LOCK held        t, NOBODY  release, anyone (RLOCK:   no waiters: 0
  *                               only t itself)            waiters: WOKEN, then wake one unless it
  *                                                         was WOKEN before
- *   LOCK held, WOKEN            a waiter that has slept   the same without WOKEN; it sleeps again
+ *   LOCK held, WOKEN            a waiter                  the same without WOKEN, then it sleeps
  *   EVENT unset      s<<1       set                       (s+1)<<1|1, then wake all if waiters > 0
  *   EVENT set        s<<1|1     clear                     s<<1
  *
@@ -37,11 +37,11 @@
  *     of two posts that come before the first sleeper runs, the second would wake nobody.
  *     Except for a lock that is WOKEN: one waiter is on its way to look, and one is all that a lock
  *     can serve.  Without this every release under contention makes a system call, for a waiter that
- *     mostly comes too late.  It is legal because whoever has slept takes WOKEN away in the very step
- *     with which it takes the lock, goes back to sleep on a lock still held, or leaves a lock still
- *     held; and because WOKEN is in the half that the kernel compares: a release that comes between
- *     that step and the sleep sets it again, and the sleep does not happen.  Illegal: to take it away
- *     from a free lock without taking the lock.
+ *     mostly comes too late.  It is legal because whoever has announced itself takes WOKEN away in the
+ *     very step with which it takes the lock, or goes to sleep on a lock still held, or leaves one;
+ *     and because WOKEN is in the half that the kernel compares: a release that comes between that
+ *     step and the sleep sets it again, and the sleep does not happen.  Illegal to leave it there when
+ *     going to sleep, even for the first time: it may stand for a wake that came too early for oneself.
  *   - A waiter that is SIGKILLed stays counted for ever.  Harmless: every release makes one wake
  *     call too many.  "Repairing" the count when a wake finds nobody is illegal: a waiter may stand
  *     between its announcement and its sleep.
