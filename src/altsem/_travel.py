@@ -104,10 +104,15 @@ class _Server:
         self._ways: dict[bytes, Fetch] = {}
 
     def way_to(self, segment: _core.Segment) -> Fetch:
+        segment.fileno()  # if it is lost, say so here, not to the receiver
         with self._lock:
             if self._pid != os.getpid():  # a fork closes the sharer and forgets its entries
                 self._pid = os.getpid()
                 self._ways.clear()
+                thread = _sharer._thread
+                if thread is not None and not thread.is_alive():
+                    # Not so in the child of a bare os.fork(): it has its parent's address.
+                    _sharer._afterfork()
             way = self._ways.get(segment.id)
             if way is None:
                 way = self._ways[segment.id] = self._serve(segment)
