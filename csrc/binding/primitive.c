@@ -16,7 +16,7 @@ int primitive_make(Primitive *self, int type, int64_t value, int64_t maxvalue, c
         raise_create(error, what);
         return -1;
     }
-    primitive_drop(self); /* __init__ called again */
+    /* __init__ called again: the old slot is not given back, for another thread may sleep in it. */
     self->slot = slot;
     self->segment = segment;
     return 0;
