@@ -42,9 +42,8 @@ def make_python(folder: Path, *, semless: bool = False) -> str:
     venv.EnvBuilder(symlinks=True, with_pip=False).create(folder)
     site = site_of(folder)
     (site / "a-others.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    if semless:
-        if _has_semlock():
-            (site / "a-semless.pth").write_text(_WITHOUT)
+    if semless and _has_semlock():
+        (site / "a-semless.pth").write_text(_WITHOUT)
     return str(folder / "bin" / "python")
 
 

@@ -68,9 +68,7 @@ def all_programs_work(*command: str, gone: bool, place: Path) -> None:
 
 
 @pytest.mark.parametrize("bed", ["gone", "semless"])
-def test_unmodified_programs_work_under_run(
-    bed: str, pythons: dict[str, str], place: Path
-) -> None:
+def test_unmodified_programs_work_under_run(bed: str, pythons: dict[str, str], place: Path) -> None:
     all_programs_work(pythons[bed], "-m", "altsem", "run", gone=bed == "gone", place=place)
 
 

@@ -211,7 +211,8 @@ def test_a_refusal_that_an_executor_remembers_is_withdrawn() -> None:
 
 
 def test_altsem_0_forbids_it() -> None:
-    code = "import altsem, _multiprocessing as m; a = vars(m).get('SemLock'); " + (
+    code = (
+        "import altsem, _multiprocessing as m; a = vars(m).get('SemLock'); "
         "assert not altsem.install(force=True) and vars(m).get('SemLock') is a"
     )
     done = dropin.run(sys.executable, "-c", code, env={"ALTSEM": "0"})

@@ -77,7 +77,7 @@ def test_what_is_no_name_is_an_oserror(name: str, private: Path) -> None:
     assert not private.exists()
 
 
-# --- hostile directories: refused with a clear OSError, nothing followed, nothing overwritten ------
+# --- hostile directories: refused with a clear OSError, nothing followed, nothing overwritten -----
 
 
 def make_link(private: Path) -> None:
@@ -154,7 +154,7 @@ def test_what_is_no_private_file_is_refused(
     else:
         opened = lambda: altsem.SemLock._rebuild(0, 1, 1, "/n")  # noqa: E731
         created = lambda: altsem.SemLock(1, 1, 1, "/n", False)  # noqa: E731
-    with pytest.raises(OSError, match="not private|not a file|no semaphore"):
+    with pytest.raises(OSError, match=r"not private|not a file|no semaphore"):
         opened()
     with pytest.raises(FileExistsError):
         created()
@@ -191,7 +191,7 @@ def clear(private: Path) -> None:
             path.unlink()
 
 
-# --- the private directory comes and goes ----------------------------------------------------------
+# --- the private directory comes and goes ---------------------------------------------------------
 
 
 def churn(number: int) -> None:

@@ -11,14 +11,15 @@ interpreter has it, nothing of it is touched, but by `install()`: that puts alts
 semaphores that do not work, for programs that nobody can edit.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 from . import _hooks
 from ._version import __version__
 
+# An interpreter imports this file as it starts where `python -m altsem enable` was run.  So it
+# imports nothing of the standard library, not even `typing`, which takes longer than all the rest.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from . import context
     from ._core import SemLock, sem_unlink
     from ._install import install, uninstall
@@ -56,12 +57,11 @@ def _register() -> None:
     _supply.supply()
 
 
-# Not before: an interpreter imports altsem as it starts where `python -m altsem enable` was run, and
-# multiprocessing is slow to import.
+# Not before: multiprocessing is slow to import.
 _hooks.when_imported("multiprocessing", _register)
 
 
-def get_context(method: str | None = None) -> context.AltsemContext:
+def get_context(method: str | None = None) -> "context.AltsemContext":
     """The context of a start method: ``fork``, ``spawn``, ``forkserver``, or None for the
     platform's default one.  Raises ValueError for any other."""
     from . import context
@@ -90,7 +90,7 @@ def backend() -> Backend:
     return name
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     # The primitives need multiprocessing.synchronize, which is slow to import; programs that only
     # want the contexts registered do not pay for it.
     if name in ("SemLock", "sem_unlink"):

@@ -16,12 +16,12 @@ import sysconfig
 from . import _install, _native
 
 _ENTRY = f"{__package__}._startup"
-# One line, for that is all that site executes.  Whatever is wrong, for instance that altsem has been
-# removed without `disable`, the interpreter has to start, and without a word.
+# One line, for that is all that site executes.  Whatever is wrong, for instance that altsem has
+# been removed without `disable`, the interpreter has to start, and without a word.
 FILES = {
     f"{__package__}.pth": (
         f"import sys; exec('try:\\n import {_ENTRY} as _a; _a.auto()\\n"
-        "except Exception:\\n pass')\n"
+        "except BaseException:\\n pass')\n"
     ),
     f"{__package__}.start": f"{_ENTRY}:auto\n",
 }

@@ -1,8 +1,8 @@
 """The drop-in: altsem in the place of what fails here, in this process and its descendants.
 
 `install()` puts ours where multiprocessing, and those who copied from it, look for theirs, and
-`uninstall()` takes it away again.  Three parts can fail, each for itself, and only those that do are
-replaced:
+`uninstall()` takes it away again.  Three parts can fail, each for itself, and only those that do
+are replaced:
 
     semaphores  _multiprocessing.SemLock and sem_unlink
     memory      _posixshmem.shm_open and shm_unlink, for multiprocessing.shared_memory
@@ -211,12 +211,13 @@ def _inherited() -> set[str] | None:
 def _apply(parts: set[str]) -> None:
     _active.update(parts)
     if SEMAPHORES in parts:
-        import _multiprocessing  # noqa: F401 - the place of all copies to come
+        # The place that all copies to come are made from.
+        import _multiprocessing  # type: ignore[import-not-found]  # noqa: F401
 
         _settle(native=True)
     if MEMORY in parts:
         try:
-            import _posixshmem  # noqa: F401
+            import _posixshmem  # type: ignore[import-not-found]  # noqa: F401
         except ImportError:
             _replace(sys.modules, "_posixshmem", ModuleType("_posixshmem"))
     for place in _PLACES:
@@ -287,9 +288,9 @@ def _originals() -> dict[str, Any]:
     found: dict[str, Any] = {}
     for container, key, original in _undo:
         for place in _PLACES:
-            if place.module in ("_multiprocessing", "_posixshmem") and place.key == key:
-                if container is sys.modules.get(place.module):
-                    found[place.ours] = original
+            source = place.module in ("_multiprocessing", "_posixshmem") and place.key == key
+            if source and container is sys.modules.get(place.module):
+                found[place.ours] = original
     semlock = found.get("SemLock", _MISSING)
     if semlock is not _MISSING:
         found["SEM_VALUE_MAX"] = semlock.SEM_VALUE_MAX
@@ -349,7 +350,7 @@ def _renew_helpers() -> None:
     for package in ("multiprocessing", "multiprocess"):
         children = bool(getattr(sys.modules.get(f"{package}.process"), "_children", None))
         module = sys.modules.get(f"{package}.forkserver")
-        server = getattr(module, "_forkserver", None)
+        server: Any = getattr(module, "_forkserver", None)
         if getattr(server, "_forkserver_pid", None) is not None:
             if not children:
                 with contextlib.suppress(ChildProcessError):  # it is that of who forked us
@@ -359,7 +360,7 @@ def _renew_helpers() -> None:
             server._forkserver_address = None
             server._forkserver_alive_fd = None
         module = sys.modules.get(f"{package}.resource_tracker")
-        tracker = getattr(module, "_resource_tracker", None)
+        tracker: Any = getattr(module, "_resource_tracker", None)
         if getattr(tracker, "_pid", None) is None or _tracked(package):
             continue
         os.close(tracker._fd)

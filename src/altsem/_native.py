@@ -14,7 +14,7 @@ from typing import Any
 def semaphores() -> Exception | None:
     """Make, take, give back and remove a real semaphore."""
     try:
-        import _multiprocessing
+        import _multiprocessing  # type: ignore[import-not-found]
 
         semlock: Any = _multiprocessing.SemLock
         unlink: Any = _multiprocessing.sem_unlink
@@ -39,7 +39,7 @@ def semaphores() -> Exception | None:
 def memory() -> Exception | None:
     """Make, fill and remove a named shared memory of a few bytes."""
     try:
-        import _posixshmem
+        import _posixshmem  # type: ignore[import-not-found]
     except ImportError as error:
         return error
     name = _name()

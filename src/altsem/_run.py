@@ -30,7 +30,7 @@ class _UsageError(Exception):
     pass
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str]) -> int:  # noqa: RET503 - nor does it return from execv
     """Become the program that `argv` names; return an exit status only if that fails."""
     try:
         options, command = _parse(argv)

@@ -4,8 +4,6 @@ Most programs never use multiprocessing, and pay for a look at the environment a
 happens when they import it.  Nothing here may keep an interpreter from starting.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 
@@ -14,25 +12,34 @@ from . import _hooks
 # Whichever is imported first.  The last two are those of other packages than multiprocessing.
 _TRIGGERS = ("multiprocessing", "_multiprocessing", "_posixshmem", "_billiard")
 
+_called = False  # by a file in site-packages and by the environment, for example
+_started = False  # one import can be within another
+
 
 def auto() -> None:
     """Have altsem installed when the program comes to need it, unless ``ALTSEM=0``."""
+    global _called
     try:
-        if os.environ.get("ALTSEM") != "0":
+        if not _called and os.environ.get("ALTSEM") != "0":
+            _called = True
             for name in _TRIGGERS:
                 _hooks.when_imported(name, _triggered)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - see above
         _complain(error)
 
 
 def _triggered() -> None:
+    global _started
+    if _started:
+        return
+    _started = True
     for name in _TRIGGERS:
         _hooks.forget(name, _triggered)
     try:
         from . import _install
 
         _install.start()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - see above
         _complain(error)
 
 

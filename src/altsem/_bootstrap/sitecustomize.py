@@ -23,7 +23,7 @@ if _package and os.environ.get("ALTSEM") != "0" and sys.version_info >= (3, 10):
     try:
         __import__(_package + "._startup")
         sys.modules[_package + "._startup"].auto()
-    except Exception:  # noqa: BLE001, S110 - whatever is wrong, the interpreter has to start
+    except BaseException:  # noqa: BLE001 - whatever is wrong, the interpreter has to start
         pass
     finally:
         if sys.path[-1] == _root:
@@ -31,11 +31,12 @@ if _package and os.environ.get("ALTSEM") != "0" and sys.version_info >= (3, 10):
 
 _self = sys.modules.pop(__name__, None)  # held: old interpreters empty a module that goes
 try:
-    import sitecustomize  # noqa: F401 - the next one on the path, if there is one
+    __import__(__name__)  # the next one on the path, if there is one
 except ImportError as _error:
     # Named differently, something is missing that the user's file wants: that is for the user.
     if getattr(_error, "name", __name__) != __name__:
         raise
 finally:
     # An import must leave something behind, and of the two it is rather the user's.
-    sys.modules.setdefault(__name__, _self)
+    if _self is not None:
+        sys.modules.setdefault(__name__, _self)
