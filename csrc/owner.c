@@ -17,7 +17,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "wait.h"
+#include "segment.h"
 
 _Atomic uint64_t altsem_self_id;
 _Thread_local uint32_t altsem_self_tid ALTSEM_TLS;
@@ -59,6 +59,7 @@ uint64_t altsem_id_of(uint32_t pid) {
 
 uint64_t altsem_self_init(void) {
     int saved = errno;
+    altsem_watch_forks(); /* what is remembered must be forgotten in a child */
     uint32_t start = start_time("self");
     /* No /proc: nobody can judge this process then, but it must still differ from others. */
     if (start == 0) start = (uint32_t)altsem_clock() | 1;
@@ -69,7 +70,10 @@ uint64_t altsem_self_init(void) {
     return id;
 }
 
-uint32_t altsem_tid_init(void) { return altsem_self_tid = (uint32_t)syscall(SYS_gettid); }
+uint32_t altsem_tid_init(void) {
+    altsem_watch_forks();
+    return altsem_self_tid = (uint32_t)syscall(SYS_gettid);
+}
 
 uint32_t altsem_tid(void) { return altsem_my_tid(); }
 

@@ -146,11 +146,11 @@ static int attach(int fd, const unsigned char *id, altsem_segment **out, int *to
     altsem_segment *segment;
     int error = map(fd, (size_t)status.st_size, &segment);
     if (error != 0) return error;
-    unsigned char seen[ALTSEM_ID_BYTES];
-    memcpy(seen, segment->header->id, sizeof seen);
-    error = check(segment->header, (uint64_t)status.st_size);
-    if (error == 0 && id && memcmp(id, seen, sizeof seen) != 0) error = -ESTALE;
-    altsem_segment *known = error == 0 ? find(seen) : NULL;
+    altsem_header seen; /* a copy: what was checked must be what is used */
+    memcpy(&seen, segment->header, sizeof seen);
+    error = check(&seen, (uint64_t)status.st_size);
+    if (error == 0 && id && memcmp(id, seen.id, sizeof seen.id) != 0) error = -ESTALE;
+    altsem_segment *known = error == 0 ? find(seen.id) : NULL;
     if (error != 0 || known) {
         munmap(segment->header, segment->size);
         free(segment);
@@ -159,10 +159,10 @@ static int attach(int fd, const unsigned char *id, altsem_segment **out, int *to
         *out = known;
         return 0;
     }
-    segment->slots = segment->header->slots;
+    segment->slots = seen.slots;
     int unused = 0;
     segment->ops = altsem_ops(&unused);
-    if (segment->header->pid_namespace != altsem_pid_namespace())
+    if (seen.pid_namespace != altsem_pid_namespace())
         atomic_store_explicit(&segment->header->foreign, 1, memory_order_relaxed);
     fcntl(fd, F_SETFD, FD_CLOEXEC); /* it may have come by inheritance */
     enter(segment);

@@ -27,7 +27,8 @@ int altsem_sem_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadline
 }
 
 int altsem_sem_post(altsem_segment *segment, altsem_slot *slot, int64_t bound) {
-    return altsem_fast_post(segment, slot, bound);
+    /* Whatever the caller asks for: a greater value would run over into the waiters. */
+    return altsem_fast_post(segment, slot, bound < ALTSEM_VALUE_MAX ? bound : ALTSEM_VALUE_MAX);
 }
 
 int32_t altsem_sem_value(const altsem_slot *slot) {
