@@ -6,11 +6,16 @@
 static int barrier_init(PyObject *self, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"parties", NULL};
     PyObject *object;
-    int parties;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O:Rendezvous", names, &object) ||
-        parse_int(object, &parties) != 0)
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O:Rendezvous", names, &object)) return -1;
+    int overflow;
+    long parties = PyLong_AsLongAndOverflow(object, &overflow);
+    if (parties == -1 && !overflow && PyErr_Occurred()) return -1;
+    if (overflow > 0 || parties > ALTSEM_VALUE_MAX) {
+        PyErr_Format(PyExc_OverflowError, "a Barrier of %R parties is above the maximum, %d",
+                     object, ALTSEM_VALUE_MAX);
         return -1;
-    if (parties < 1) {
+    }
+    if (overflow < 0 || parties < 1) {
         PyErr_Format(PyExc_ValueError, "a Barrier needs at least 1 party, not %R", object);
         return -1;
     }
