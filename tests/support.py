@@ -4,11 +4,9 @@ of a spawn test would pay for it."""
 from __future__ import annotations
 
 import errno
-import mmap
 import multiprocessing
 import os
 import signal
-import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -39,10 +37,7 @@ def waiters(primitive: Any) -> int:
         return int(primitive._room.waiters())
     if isinstance(primitive, altsem.Barrier):
         return primitive.n_waiting
-    segment, offset = _core.export(primitive)
-    with mmap.mmap(segment.fileno(), segment.size) as memory:
-        (word,) = struct.unpack_from("=Q", memory, offset)
-    return int(word >> 32)
+    return _core.waiters(primitive)
 
 
 def wait_for_waiters(primitive: Any, number: int = 1) -> None:

@@ -393,6 +393,29 @@ def test_natively_started_processes_take_our_locks_too() -> None:
         assert join(process) == [0]
 
 
+def test_from_the_child_of_a_bare_fork(run_script: Script) -> None:
+    """What serves the descriptors is a thread of the parent, which the child does not have."""
+    done = run_script(
+        "import altsem, multiprocessing, os, pickle\n"
+        "served = altsem.Lock()\n"
+        "pickle.dumps(served)\n"
+        "ours, theirs = multiprocessing.Pipe()\n"
+        "if os.fork() == 0:\n"
+        "    lock = altsem.Lock()\n"
+        "    lock.acquire()\n"
+        "    theirs.send(lock)\n"
+        "    theirs.recv()\n"
+        "    print('child', lock.locked(), flush=True)\n"
+        "    raise SystemExit\n"
+        "lock = ours.recv()\n"
+        "print('parent', lock.locked(), lock._is_mine(), flush=True)\n"
+        "lock.release()\n"
+        "ours.send(None)\n"
+        "os.wait()\n"
+    )
+    assert (done.stdout, done.stderr) == ("parent True False\nchild False\n", "")
+
+
 def test_the_sender_is_gone(run_script: Script) -> None:
     """A clear error, at the receiver, that does not end in a hang."""
     done = run_script(
