@@ -11,6 +11,7 @@ COMMANDS = {
     "enable": ("_enable", "do so for every program of this interpreter (image builds)"),
     "disable": ("_enable", "undo enable"),
     "clean": ("_clean", "remove what killed programs have left in the system"),
+    "doctor": ("doctor", "find out what works here, why not, and what helps"),
     "locks": ("locks", "show who holds which lock, and who waits for it"),
     "status": ("_enable", "tell whether it is enabled, and what works here"),
 }
