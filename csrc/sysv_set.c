@@ -150,6 +150,18 @@ int altsem_set_sweep(void) {
 
 /* --- making ----------------------------------------------------------------------------------- */
 
+/* The id of a new set of that key, or -errno.  Where there is no room, a sweep may make some. */
+static int create(int key, int semaphores) {
+    int id = semget(key, semaphores, IPC_CREAT | IPC_EXCL | MODE);
+    if (id >= 0) return id;
+    if (errno == ENOSPC)
+        return altsem_set_sweep() > 0 &&
+                       (id = semget(key, semaphores, IPC_CREAT | IPC_EXCL | MODE)) >= 0
+                   ? id
+                   : -ENOSPC;
+    return errno == EINVAL ? -E2BIG : -errno; /* a limit of 0 counts as too many as well */
+}
+
 int altsem_set_make(uint32_t semaphores, altsem_set *set) {
     if (semaphores > INT_MAX) return -E2BIG;
     if (altsem_clock() >= atomic_load_explicit(&next_sweep, memory_order_relaxed))
@@ -157,11 +169,9 @@ int altsem_set_make(uint32_t semaphores, altsem_set *set) {
     uint32_t start = (uint32_t)altsem_clock() ^ (uint32_t)getpid() << 5;
     for (uint32_t i = 0; i < KEYS; i++) {
         int key = KEY_FAMILY + (int)((start + i) % KEYS);
-        int id = semget(key, (int)semaphores, IPC_CREAT | IPC_EXCL | MODE);
-        if (id < 0 && errno == ENOSPC && altsem_set_sweep() > 0)
-            id = semget(key, (int)semaphores, IPC_CREAT | IPC_EXCL | MODE);
-        if (id < 0 && errno == EEXIST) continue;
-        if (id < 0) return errno == EINVAL ? -E2BIG : -errno;
+        int id = create(key, (int)semaphores);
+        if (id == -EEXIST) continue;
+        if (id < 0) return id;
         int error = born(id);
         if (error == 0) {
             *set = (uint64_t)(uint32_t)id << 32 | (uint32_t)key;
@@ -177,8 +187,8 @@ int altsem_set_make(uint32_t semaphores, altsem_set *set) {
 
 /* --- joining and leaving ---------------------------------------------------------------------- */
 
-/* A set that another process has made. */
-static int enter_known(altsem_set set) {
+/* A set that another process may have made. */
+int altsem_set_enter(altsem_set set) {
     if (semget(key_of(set), 0, 0) != altsem_set_id(set)) return -ESTALE;
     return enter(altsem_set_id(set));
 }
@@ -206,7 +216,7 @@ int altsem_set_join(altsem_segment *segment, int make, altsem_set *out) {
         atomic_store_explicit(&met_one, 1, memory_order_relaxed);
         int error;
         if (set) {
-            if ((error = enter_known(set)) == -ESTALE) {
+            if ((error = altsem_set_enter(set)) == -ESTALE) {
                 altsem_set_forget(segment, set);
                 continue;
             }

@@ -17,6 +17,8 @@ uint32_t altsem_set_limit(void);
 /* Makes a set, of which this process is then a user; removes it, whoever uses it. */
 int altsem_set_make(uint32_t semaphores, altsem_set *set);
 void altsem_set_remove(altsem_set set);
+/* Becomes a user of it, once more if it is one.  -ESTALE: it is gone, or going. */
+int altsem_set_enter(altsem_set set);
 /* Becomes a user of the segment's set, unless it is one.  There is none, or it is gone: makes it if
  * `make`, else -ENOENT.  Takes no lock. */
 int altsem_set_join(altsem_segment *segment, int make, altsem_set *set);

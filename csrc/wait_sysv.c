@@ -158,6 +158,7 @@ static int sysv_probe(void) {
     if (error != 0) return error;
     struct sembuf take = {number, -1, 0};
     if (sysv_max_slots() <= ALTSEM_HEADER_SLOTS) error = -E2BIG;
+    else if ((error = altsem_set_enter(set)) != 0) error = error == -ESTALE ? -ENOSYS : error;
     else if (take_until(altsem_set_id(set), &take, 0) == 0) error = -ENOSYS;
     else if (errno != EAGAIN) error = -errno;
     else if ((error = put(altsem_set_id(set), number, 1)) == 0 &&

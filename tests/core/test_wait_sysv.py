@@ -1,0 +1,602 @@
+"""The sysv backend: no wake is missed, none piles up, and the sets go with their users."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from core.backend import (
+    BARRIER,
+    COND,
+    EINTR,
+    ETIMEDOUT,
+    EVENT,
+    FOREVER,
+    LOCK,
+    Backend,
+    Child,
+    Slot,
+    children,
+    of,
+    until,
+)
+from core.conftest import build
+
+CSRC = Path(__file__).resolve().parents[2] / "csrc"
+FAMILY, MODE = 0x616C, 0o711
+IPC_CREAT, IPC_NOWAIT, IPC_RMID, GETVAL, GETNCNT = 0o1000, 0o4000, 0, 12, 14
+CLONE_NEWIPC = 0x08000000
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def sets() -> dict[int, int]:
+    """Id and number of semaphores of the sets that altsem made, whoever uses them."""
+    rows = (row.split() for row in Path("/proc/sysvipc/sem").read_text().splitlines()[1:])
+    return {
+        int(row[1]): int(row[3])
+        for row in rows
+        if int(row[0]) >> 16 == FAMILY and int(row[2], 8) == MODE and int(row[4]) == os.geteuid()
+    }
+
+
+def own_namespace() -> None:
+    """SysV sets that nobody else sees, and limits of one's own."""
+    if libc.unshare(CLONE_NEWIPC) != 0:
+        raise PermissionError(ctypes.get_errno(), "unshare")
+
+
+def possible(work: Callable[[], None]) -> bool:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+            os._exit(0)
+        except OSError:
+            os._exit(1)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+needs_namespace = pytest.mark.skipif(
+    not possible(own_namespace), reason="no IPC namespace to be had here"
+)
+
+
+@pytest.fixture(scope="module")
+def library(core: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Backend]:
+    """A fresh copy of the core, in a child: it has no segment yet."""
+    return lambda: of(core, "sysv", tmp_path_factory.mktemp("copy"))
+
+
+@pytest.fixture(scope="module", params=["semtimedop", "polling"])
+def sysv(
+    request: pytest.FixtureRequest, core: ModuleType, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Backend]:
+    folder = tmp_path_factory.mktemp("sysv")
+    if request.param == "semtimedop":
+        yield of(core, "sysv", folder)
+    else:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("CFLAGS", "-DALTSEM_NO_SEMTIMEDOP")
+            library = build(folder)
+        backend = Backend(library, "sysv", folder)
+        backend.blocks = False
+        yield backend
+
+
+@pytest.fixture(autouse=True)
+def _same_sets() -> Iterator[None]:
+    before = sets()
+    yield
+    until(lambda: set(sets()) <= set(before), f"only these are left: {before}, not {sets()}")
+
+
+def asleep(slot: Slot, n: int = 1) -> None:
+    """Until n wait for a token, in the kernel or polling."""
+    until(lambda: slot.sleepers >= n, f"{n} sleepers")
+    time.sleep(0.01)
+
+
+def tokens(slot: Slot) -> int:
+    (one,) = [set_ for set_, size in sets().items() if size > slot.number]
+    value = libc.semctl(one, slot.number, GETVAL)
+    assert value >= 0
+    return int(value)
+
+
+# --- sleeping and waking -------------------------------------------------------------------------
+
+
+def test_a_process_is_woken(sysv: Backend) -> None:
+    with sysv.slots() as (slot,), children((slot.wait,)) as (child,):
+        asleep(slot)
+        assert slot.post() == 0
+        assert child.result() == 0
+        assert (slot.sleepers, slot.waiters()) == (0, 0)
+
+
+def test_threads_are_woken(sysv: Backend) -> None:
+    with sysv.slots() as (slot,):
+        threads = [threading.Thread(target=slot.wait) for _ in range(5)]
+        for thread in threads:
+            thread.start()
+        asleep(slot, 5)
+        for _ in threads:
+            slot.post()
+        for thread in threads:
+            thread.join()
+        assert (slot.sleepers, slot.waiters(), tokens(slot)) == (0, 0, 0)
+
+
+def test_all_are_woken_at_once(sysv: Backend) -> None:
+    event = sysv.slot(EVENT)
+    lib = sysv.lib
+
+    def wait() -> int:
+        while True:
+            result = lib.altsem_event_wait(event.segment, event.slot, 0, FOREVER)
+            if result != EINTR:
+                return int(result)
+
+    with children(*[(wait,)] * 10) as made:
+        asleep(event, 10)
+        lib.altsem_event_set(event.segment, event.slot)
+        assert [child.result() for child in made] == [0] * 10
+    assert (event.sleepers, event.waiters()) == (0, 0)
+    event.free()
+
+
+def test_no_wake_is_missed(sysv: Backend) -> None:
+    """A missed one would show as a sleep that lasts its whole slice."""
+    rounds = 3000 if sysv.blocks else 100
+
+    def player(mine: Slot, other: Slot) -> int:
+        slices = 0
+        for _ in range(rounds):
+            other.post()
+            while mine.once() == EINTR:
+                slices += 1
+        return slices
+
+    with sysv.slots(2) as (a, b), children((player, a, b), (player, b, a)) as both:
+        assert [child.result() for child in both] == [0, 0]
+
+
+def test_accounts_are_even_after_timeouts_and_signals(sysv: Backend) -> None:
+    """Whoever gives up takes itself, or the token that was meant for it, along."""
+
+    def waiter(slot: Slot, seed: int) -> int:
+        signal.signal(signal.SIGALRM, lambda *_: None)
+        signal.setitimer(signal.ITIMER_REAL, 0.0007, 0.0007)
+        rng, got = random.Random(seed), 0
+        for _ in range(300):
+            got += slot.once(sysv.deadline(rng.random() * 0.002)) == 0
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        return got
+
+    with sysv.slots() as (slot,), children(*[(waiter, slot, n) for n in range(4)]) as made:
+        posted = 0
+        stop = time.monotonic() + 0.5
+        while time.monotonic() < stop:
+            slot.post()
+            posted += 1
+            time.sleep(0.0003)
+        got = sum(child.result() for child in made)
+        assert got + slot.lib.altsem_sem_value(slot.slot) == posted
+        assert slot.waiters() == 0
+        assert slot.sleepers + tokens(slot) == 0
+
+
+@pytest.mark.parametrize("seconds", [0.003, 0.05, 0.3])
+def test_a_deadline_is_kept(sysv: Backend, seconds: float) -> None:
+    with sysv.slots() as (slot,):
+        late = []
+        for _ in range(5):
+            start = time.monotonic()
+            assert slot.wait(sysv.deadline(seconds)) == ETIMEDOUT
+            late.append(time.monotonic() - start - seconds)
+        assert min(late) >= 0, "too early"
+        assert min(late) < 0.02
+        assert (slot.waiters(), slot.sleepers) == (0, 0)
+
+
+def test_returns_about_once_a_second(sysv: Backend) -> None:
+    with sysv.slots() as (slot,):
+        start = time.monotonic()
+        assert slot.once(FOREVER) == EINTR
+        assert 0.9 < time.monotonic() - start < 5
+        assert (slot.waiters(), slot.sleepers) == (0, 0)
+
+
+def test_a_signal_ends_the_sleep_and_leaves_nothing(sysv: Backend) -> None:
+    def wait(slot: Slot) -> int:
+        signal.signal(signal.SIGUSR1, lambda *_: None)
+        slot.post()
+        slot.wait()
+        return slot.once()
+
+    with sysv.slots() as (slot,), children((wait, slot)) as (child,):
+        asleep(slot)
+        os.kill(child.pid, signal.SIGUSR1)
+        assert child.result() == EINTR
+        assert (slot.waiters(), slot.sleepers, tokens(slot)) == (0, 0, 0)
+
+
+def test_killed_sleepers_harm_nobody(sysv: Backend) -> None:
+    with sysv.slots() as (slot,):
+        with children(*[(slot.wait,)] * 5):
+            asleep(slot, 5)
+        assert slot.sleepers == 5
+        for _ in range(20):  # each of the dead is handed a token once, and no more
+            slot.post()
+        assert slot.sleepers + tokens(slot) == 5
+        for _ in range(20):
+            assert slot.once() == 0
+        for _ in range(20):
+            with children((slot.wait,)) as (child,):
+                until(lambda: slot.waiters() == 6, "a waiter")
+                slot.post()
+                assert child.result() == 0
+        assert slot.sleepers + tokens(slot) == 5
+
+
+def test_more_tokens_than_a_semaphore_holds(sysv: Backend) -> None:
+    with sysv.slots() as (slot,), children((slot.wait,)) as (child,):
+        asleep(slot)
+        slot.sleepers = 100_000
+        for _ in range(3):
+            slot.sleepers = 100_000
+            sysv.lib.altsem_event_set(slot.segment, slot.slot)  # wakes all who sleep on the word
+            sysv.lib.altsem_event_clear(slot.slot)
+        assert 0 < tokens(slot) <= 32767
+        slot.sleepers = 0
+        slot.post()
+        assert child.result() == 0
+
+
+def test_nobody_asleep_means_no_system_call(sysv: Backend) -> None:
+    with sysv.slots() as (slot,):
+        before = sets()
+        for _ in range(10):
+            assert slot.post() == 0
+            assert slot.once() == 0
+        assert slot.once(sysv.deadline(-1)) == ETIMEDOUT
+        assert sets() == before
+
+
+# --- the set -------------------------------------------------------------------------------------
+
+
+def test_a_set_is_there_from_the_first_sleep_to_the_last_primitive(sysv: Backend) -> None:
+    before = set(sets())
+    with sysv.slots(3) as (slot, *_):
+        assert set(sets()) == before
+        slot.wait(sysv.deadline(0.001))
+        (new,) = set(sets()) - before
+        size = sysv.lib.altsem_segment_size(slot.segment)
+        assert sets()[new] == 2 * size // 64
+        slot.wait(sysv.deadline(0.001))
+        assert set(sets()) - before == {new}
+    assert set(sets()) == before
+
+
+def test_all_who_make_it_at_once_get_the_same(sysv: Backend) -> None:
+    for _ in range(30):
+        with sysv.slots(2) as (go, slot):
+            before = set(sets())
+
+            def race(go: Slot = go, slot: Slot = slot) -> int:
+                while go.lib.altsem_sem_value(go.slot) == 0:
+                    pass
+                return slot.wait()
+
+            with children(*[(race,)] * 4) as made:
+                go.post()
+                asleep(slot, 4)
+                assert len(set(sets()) - before) == 1
+                for _ in made:
+                    slot.post()
+                assert [child.result() for child in made] == [0] * 4
+
+
+def test_a_set_that_was_removed_is_made_again(sysv: Backend) -> None:
+    with sysv.slots() as (slot,), children((slot.wait,)) as (child,):
+        asleep(slot)
+        (old,) = sets()
+        assert libc.semctl(old, 0, IPC_RMID) == 0
+        until(lambda: sets() and old not in sets(), "another set")
+        asleep(slot)
+        slot.post()
+        assert child.result() == 0
+
+
+def test_a_process_that_only_wakes_finds_the_new_set(sysv: Backend) -> None:
+    def wake(slot: Slot, go: Slot) -> int:
+        slot.post()
+        go.wait(go.backend.deadline(30))
+        return slot.post()
+
+    def sleep_twice(slot: Slot) -> int:
+        slot.wait()
+        return slot.wait()
+
+    with sysv.slots(2) as (slot, go), children((sleep_twice, slot)) as (sleeper,):
+        asleep(slot)
+        with children((wake, slot, go)) as (waker,):
+            until(
+                lambda: slot.lib.altsem_sem_value(slot.slot) == 0 and slot.sleepers, "asleep again"
+            )
+            time.sleep(0.01)
+            (old,) = sets()
+            assert libc.semctl(old, 0, IPC_RMID) == 0
+            until(lambda: sets() and old not in sets(), "another set")
+            asleep(slot)
+            go.post()
+            assert (waker.result(), sleeper.result()) == (0, 0)
+
+
+def clean(backend: Backend) -> int:
+    removed = backend.ffi.new("unsigned *")
+    assert backend.lib.altsem_clean(removed) == 0
+    return int(removed[0])
+
+
+def sleep_in_a_segment_of_its_own(library: Callable[[], Backend], started: int) -> None:
+    slot = library().slot()
+    os.write(started, b".")
+    slot.wait()
+
+
+def test_sets_of_the_killed_are_swept_and_no_others(
+    sysv: Backend, library: Callable[[], Backend]
+) -> None:
+    reader, writer = os.pipe()
+    before = set(sets())
+    work = (sleep_in_a_segment_of_its_own, library, writer)
+    with children(work, work, work) as (one, two, three):
+        until(lambda: len(set(sets()) - before) == 3, "three sets")
+        time.sleep(0.05)
+        one.kill()
+        two.kill()
+        assert clean(sysv) == 2
+        assert len(set(sets()) - before) == 1
+        assert clean(sysv) == 0
+        three.kill()
+        assert clean(sysv) == 1
+    assert set(sets()) == before
+    os.close(reader)
+    os.close(writer)
+
+
+def test_whoever_needs_a_set_sweeps(sysv: Backend, library: Callable[[], Backend]) -> None:
+    reader, writer = os.pipe()
+    before = set(sets())
+    with children((sleep_in_a_segment_of_its_own, library, writer)):
+        until(lambda: set(sets()) - before, "a set")
+        time.sleep(0.05)
+        (old,) = set(sets()) - before
+    assert old in sets()
+
+    def need_one() -> bool:
+        backend = library()
+        slot = backend.slot()
+        slot.wait(backend.deadline(0.001))
+        gone = old not in sets()
+        slot.free()
+        return gone
+
+    assert Child(need_one).result()
+    os.close(reader)
+    os.close(writer)
+
+
+def test_what_was_swept_is_made_again_for_the_living(sysv: Backend) -> None:
+    """The parent has never slept, so it is no user of the set that its child left."""
+    with sysv.slots() as (slot,):
+        with children((slot.wait,)):
+            asleep(slot)
+        assert len(sets()) == 1
+        assert clean(sysv) == 1
+        assert slot.wait(sysv.deadline(0.001)) == ETIMEDOUT
+        with children((slot.wait,)) as (child,):
+            until(lambda: slot.waiters() == 2, "a waiter")
+            slot.post()
+            assert child.result() == 0
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o711])
+def test_a_set_of_another_family_is_never_touched(sysv: Backend, mode: int) -> None:
+    key = (FAMILY << 16 | 0x1234) if mode == 0o600 else 0x616D1234
+    foreign = libc.semget(key, 4, IPC_CREAT | mode)
+    assert foreign >= 0
+    try:
+        assert clean(sysv) == 0
+        assert libc.semctl(foreign, 0, GETVAL) == 0
+    finally:
+        assert libc.semctl(foreign, 0, IPC_RMID) == 0
+
+
+def test_a_set_half_made_is_swept(sysv: Backend) -> None:
+    """Its maker was killed before the first operation."""
+    assert libc.semget(FAMILY << 16 | 0x4321, 128, IPC_CREAT | MODE) >= 0
+    assert clean(sysv) == 1
+
+
+PROGRAM = """
+import os, sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from core.backend import Backend, Child
+backend = Backend(Path({library!r}), "sysv", Path(sys.argv[1]))
+slot = backend.slot()
+how = sys.argv[2]
+if how != "children only":
+    slot.wait(backend.deadline(0.001))
+if how != "alone":
+    Child(slot.wait, backend.deadline(0.01)).result()
+if how == "thread":
+    import threading
+    threading.Thread(target=slot.wait, daemon=True).start()
+"""
+
+
+@pytest.mark.parametrize("how", ["alone", "children", "children only", "thread"])
+def test_nothing_is_left_at_a_normal_end(core: ModuleType, tmp_path: Path, how: str) -> None:
+    before = sets()
+    code = PROGRAM.format(tests=str(CSRC.parent / "tests"), library=core.__file__)
+    subprocess.run([sys.executable, "-c", code, str(tmp_path), how], check=True, timeout=60)
+    assert sets() == before
+
+
+# --- what the system denies ----------------------------------------------------------------------
+
+
+def limit(text: str) -> None:
+    own_namespace()
+    Path("/proc/sys/kernel/sem").write_text(text)
+
+
+def in_namespace(work: Callable[..., object], *args: object) -> object:
+    def inside() -> object:
+        own_namespace()
+        return work(*args)
+
+    return Child(inside).result()
+
+
+needs_limits = pytest.mark.skipif(
+    not possible(lambda: limit("250 32000 32 128")), reason="kernel.sem cannot be set here"
+)
+
+
+@needs_limits
+def test_no_room_is_an_error_that_leaves_nothing(library: Callable[[], Backend]) -> None:
+    def work() -> list[object]:
+        own_namespace()
+        backend = library()
+        lib = backend.lib
+        sem, event = backend.slot(), backend.slot(EVENT)
+        lock, cond = backend.slot(LOCK, 0, 1), backend.slot(COND)
+        barrier = backend.slot(BARRIER, 0, 2)
+        meet = barrier.segment, barrier.slot
+        ticket, index, generation = (backend.ffi.new("uint32_t *") for _ in range(3))
+        Path("/proc/sys/kernel/sem").write_text("250 32000 32 0")
+        assert lib.altsem_cond_enter(cond.slot, ticket) == 0
+        assert lib.altsem_barrier_arrive(*meet, FOREVER, index, generation) == 0
+        answers = [
+            sem.once(),
+            lib.altsem_lock_wait(lock.segment, lock.slot, FOREVER),
+            lib.altsem_event_wait(event.segment, event.slot, 0, FOREVER),
+            lib.altsem_cond_sleep(cond.segment, cond.slot, ticket[0], FOREVER),
+            lib.altsem_barrier_wait(*meet, generation[0], FOREVER),
+        ]
+        assert answers == [-errno.ENOSPC] * 5, answers
+        assert lib.altsem_cond_leave(cond.slot, ticket[0]) == 0
+        lib.altsem_barrier_withdraw(barrier.slot, generation[0])
+        left = [s.waiters() for s in (sem, lock, event)] + [s.sleepers for s in (sem, lock, event)]
+        left += [lib.altsem_cond_waiters(cond.slot), lib.altsem_barrier_waiting(barrier.slot)]
+        assert not any(left), left
+        # What is there to be taken is still taken, and with room again all is well.
+        sem.post()
+        assert sem.once() == 0
+        Path("/proc/sys/kernel/sem").write_text("250 32000 32 1")
+        assert sem.wait(backend.deadline(0.001)) == ETIMEDOUT
+        return answers
+
+    assert Child(work).result()
+
+
+@needs_limits
+def test_a_leftover_makes_room(library: Callable[[], Backend]) -> None:
+    def work() -> int:
+        own_namespace()
+        backend = library()
+        slot = backend.slot()
+        assert slot.wait(backend.deadline(0.001)) == ETIMEDOUT  # sweeps; not again within a second
+        slot.free()
+        slot = backend.slot()
+        Path("/proc/sys/kernel/sem").write_text("250 32000 32 1")
+        assert libc.semget(FAMILY << 16 | 0x4321, 128, IPC_CREAT | MODE) >= 0
+        return slot.wait(backend.deadline(0.001))
+
+    assert Child(work).result() == ETIMEDOUT
+
+
+@needs_limits
+@pytest.mark.parametrize("limits", ["40 32000 32 128", "250 32000 3 128"])
+def test_small_limits_make_small_segments(library: Callable[[], Backend], limits: str) -> None:
+    def work() -> list[int]:
+        own_namespace()
+        Path("/proc/sys/kernel/sem").write_text(limits)
+        backend = library()
+        slots = [backend.slot() for _ in range(100)]
+        with children(*[(slot.wait,) for slot in slots]) as made:
+            for slot in slots:
+                asleep(slot)
+                slot.post()
+            return [child.result() for child in made]
+
+    assert Child(work).result() == [0] * 100
+
+
+@needs_limits
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ("0 0 0 0", {errno.ENOSPC, errno.E2BIG}),
+        ("250 32000 32 0", {errno.ENOSPC}),
+        ("4 32000 32 128", {errno.E2BIG}),
+        ("250 32000 2 128", {errno.E2BIG}),
+        ("250 3 32 128", {errno.ENOSPC}),
+    ],
+)
+def test_probe_says_what_is_lacking(core: ModuleType, limits: str, said: set[int]) -> None:
+    def work() -> int:
+        own_namespace()
+        Path("/proc/sys/kernel/sem").write_text(limits)
+        return -int(core.lib.altsem_backend_probe(b"sysv"))
+
+    assert Child(work).result() in said
+
+
+@needs_namespace
+def test_another_namespace_is_refused(sysv: Backend) -> None:
+    with sysv.slots() as (slot,):
+        assert slot.wait(sysv.deadline(0.001)) == ETIMEDOUT
+        assert in_namespace(slot.once) == -errno.EXDEV
+        assert (slot.waiters(), slot.sleepers) == (0, 0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_set_of_another_user_is_refused(sysv: Backend) -> None:
+    def work(slot: Slot) -> int:
+        os.setuid(65534)
+        return slot.once()
+
+    with sysv.slots() as (slot,):
+        assert slot.wait(sysv.deadline(0.001)) == ETIMEDOUT
+        assert Child(work, slot).result() == -errno.EACCES
+        assert (slot.waiters(), slot.sleepers) == (0, 0)
+
+
+def test_probe_is_quick_and_leaves_nothing(core: ModuleType) -> None:
+    before = sets()
+    times = []
+    for _ in range(50):
+        start = time.perf_counter()
+        assert core.lib.altsem_backend_probe(b"sysv") == 0
+        times.append(time.perf_counter() - start)
+    assert sets() == before
+    assert min(times) < 0.0002
