@@ -56,12 +56,12 @@ RARELY PyObject *acquire_with_arguments(SemLock *self, PyObject *const *args, Py
                                         PyObject *kwnames) {
     PyObject *block = Py_True, *timeout = Py_None;
     double seconds;
-    int again = take_again(self); /* natively, arguments are not looked at then */
-    if (again) return again > 0 ? PyBool_FromLong(1) : NULL;
     if (parse_two("acquire", "block", "timeout", args, nargs, kwnames, &block, &timeout) != 0)
         return NULL;
     int blocking = PyObject_IsTrue(block);
     if (blocking < 0) return NULL;
+    int again = take_again(self); /* natively, the timeout is not looked at then */
+    if (again) return again > 0 ? PyBool_FromLong(1) : NULL;
     int limited = parse_timeout(timeout, &seconds);
     if (limited < 0) return NULL;
     if (try_it(self, self->type) == 0) Py_RETURN_TRUE;
