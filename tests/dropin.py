@@ -42,16 +42,17 @@ def make_python(folder: Path, *, semless: bool = False) -> str:
     venv.EnvBuilder(symlinks=True, with_pip=False).create(folder)
     site = site_of(folder)
     (site / "a-others.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    if semless and _has_semlock():
+    if semless and not is_semless():
         (site / "a-semless.pth").write_text(_WITHOUT)
     return str(folder / "bin" / "python")
 
 
 @cache
-def _has_semlock() -> bool:
+def is_semless() -> bool:
+    """Whether this very interpreter was built without SemLock."""
     code = "import _multiprocessing as m; print(hasattr(m, 'SemLock'))"
     run = subprocess.run([sys.executable, "-Ic", code], capture_output=True, text=True, timeout=30)
-    return run.stdout.strip() == "True"
+    return run.stdout.strip() == "False"
 
 
 def site_of(folder: Path) -> Path:

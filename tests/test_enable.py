@@ -121,7 +121,11 @@ def test_afterwards_failing_ones_are_replaced_also_in_isolated_descendants(
 def test_altsem_0_turns_it_off(enabled: Interpreter) -> None:
     code = "import multiprocessing as m; m.Lock()"
     done = enabled("-c", code, gone=True, env={"ALTSEM": "0"})
-    assert done.returncode == 1 and "altsem" not in done.stderr
+    assert done.returncode == 1
+    code = "import sys; print([m for m in sys.modules if 'altsem' in m], len(sys.meta_path)); "
+    code += "import altsem, multiprocessing as m; m.get_context('altsem').Lock().acquire()"
+    done = enabled("-c", code, env={"ALTSEM": "0"})
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[] 3\n", "")
 
 
 @pytest.mark.parametrize(

@@ -196,10 +196,9 @@ def test_install_acts_where_semaphores_fail() -> None:
 def test_a_refusal_that_an_executor_remembers_is_withdrawn() -> None:
     code = textwrap.dedent(
         """
-        import sys, types
+        import altsem
         import concurrent.futures.process as process
         process._system_limits_checked, process._system_limited = True, "no semaphores"
-        import altsem
         altsem.install(force=True)
         process.ProcessPoolExecutor(1).shutdown()
         altsem.uninstall()

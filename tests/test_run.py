@@ -53,7 +53,6 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-@pytest.mark.parametrize("flags", [(), ("-X", "dev"), ("-uBW", "ignore"), ("-P",)], ids=str)
 @pytest.mark.parametrize(
     "words",
     [
@@ -69,14 +68,22 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
     ids=lambda words: " ".join(words)[:20],
 )
-def test_the_program_sees_what_it_would_see(
-    words: list[str], flags: tuple[str, ...], program: Path
+def test_the_program_sees_what_it_would_see(words: list[str], program: Path) -> None:
+    direct, run = both(*words, stdin=SHOW if words[0] == "-" else "some input\n")
+    assert direct.returncode == 0 and outcome(run) == outcome(direct)
+
+
+@pytest.mark.parametrize(
+    "flags", [("-X", "dev"), ("-uBW", "ignore"), ("-P",), ("-OO", "-s")], ids=str
+)
+def test_the_interpreter_keeps_the_options_it_was_called_with(
+    flags: tuple[str, ...], program: Path
 ) -> None:
     if "-P" in flags and sys.version_info < (3, 11):
         pytest.skip("-P came with 3.11")
-    stdin = SHOW if words[0] == "-" else "some input\n"
-    direct, run = both(*words, flags=flags, stdin=stdin)
-    assert direct.returncode in (0, 1) and outcome(run) == outcome(direct)
+    direct, run = both("-m", "pack.sub", "x", flags=flags)
+    # -P: the module is not found, by either.
+    assert direct.returncode == int("-P" in flags) and outcome(run) == outcome(direct)
 
 
 @pytest.mark.parametrize(
@@ -223,6 +230,11 @@ def test_altsem_0_turns_it_off(program: Path) -> None:
 )
 def test_isolation_is_found_among_the_options_only(words: list[str], expected: bool) -> None:
     assert _run.isolated(words) is expected
+
+
+def test_the_start_methods_that_a_program_finds_are_the_usual_ones() -> None:
+    direct, run = both("-c", "import multiprocessing as m; print(m.get_all_start_methods())")
+    assert direct.returncode == 0 and outcome(run) == outcome(direct)
 
 
 def test_run_costs_one_more_start_of_the_interpreter_and_no_process(program: Path) -> None:

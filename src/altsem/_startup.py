@@ -20,12 +20,24 @@ def auto() -> None:
     """Have altsem installed when the program comes to need it, unless ``ALTSEM=0``."""
     global _called
     try:
-        if not _called and os.environ.get("ALTSEM") != "0":
+        if os.environ.get("ALTSEM") == "0":
+            _vanish()
+        elif not _called:
             _called = True
             for name in _TRIGGERS:
                 _hooks.when_imported(name, _triggered)
     except Exception as error:  # noqa: BLE001 - see above
         _complain(error)
+
+
+def _vanish() -> None:
+    """Be as if altsem had never been imported: a program may yet import it itself."""
+    if "multiprocessing" not in sys.modules:
+        package = sys.modules[__package__]
+        _hooks.forget("multiprocessing", package._register)
+        for name in [*sys.modules]:
+            if f"{name}.".startswith(f"{__package__}."):
+                del sys.modules[name]
 
 
 def _triggered() -> None:

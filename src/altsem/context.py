@@ -177,18 +177,42 @@ _CLASSES = {"fork": ForkContext, "spawn": SpawnContext, "forkserver": ForkServer
 _contexts: dict[str, AltsemContext] = {}
 
 
+class _KnownContexts(dict[str, Any]):
+    """The contexts that multiprocessing knows, and ours, which are found but not listed.
+
+    From 3.14 on get_all_start_methods() lists all there are, and programs that try each start
+    method would try each twice.
+    """
+
+    def __init__(self, before: dict[str, Any]) -> None:
+        super().__init__(before)
+        self._before = before  # perhaps that of another copy of altsem
+        self._ours: dict[str, AltsemContext] = {}
+
+    def __missing__(self, name: str) -> Any:
+        return self._ours[name] if name in self._ours else self._before[name]
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or name in self._ours or name in self._before
+
+    def hide(self, name: str, ctx: AltsemContext) -> None:
+        self._ours[name] = ctx
+
+
 def register(name: str) -> None:
     """Make the contexts known to :mod:`multiprocessing` as `name` and `name`-*method*.
 
     `name` is that of the package, so that a copy vendored in another one has names of its own.
     """
     methods = multiprocessing.get_all_start_methods()  # the platform's default comes first
+    known = _KnownContexts(_context._concrete_contexts)  # type: ignore[attr-defined]
     for method in methods:
         ctx = _CLASSES[method]()
         ctx._name = _StartMethod(method, f"{name}-{method}")
         _contexts[method] = ctx
-        _context._concrete_contexts[f"{name}-{method}"] = ctx  # type: ignore[attr-defined]
-    _context._concrete_contexts[name] = _contexts[methods[0]]  # type: ignore[attr-defined]
+        known.hide(f"{name}-{method}", ctx)
+    known.hide(name, _contexts[methods[0]])
+    _context._concrete_contexts = known  # type: ignore[attr-defined]
 
 
 def get_context(method: str | None) -> AltsemContext:
