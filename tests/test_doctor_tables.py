@@ -283,6 +283,17 @@ def test_verdicts(tmp_path: Path) -> None:
         assert verdict.decide(somebody).status == expected, somebody.answers
 
 
+def test_silence_is_not_called_broken(tmp_path: Path) -> None:
+    somebody = patient(machine(tmp_path))
+    silent = trial.no_answer(4)
+    somebody.answers = dict.fromkeys(somebody.answers, silent)
+    found = verdict.decide(somebody)
+    assert found.status == 2
+    assert "broken" not in found.summary() and "raise" not in found.altsem_will()
+    rows = {row.name: row for row in checks.examine(somebody)}
+    assert rows["sem_open"].status == rows["backend futex"].status == checks.UNKNOWN
+
+
 def test_nothing_answered_at_all(tmp_path: Path) -> None:
     somebody = replace(patient(machine(tmp_path)), answers={})
     assert verdict.decide(somebody).status == 2

@@ -121,7 +121,9 @@ def _of(answer: Answer, good: str = "works", meaning: str = "") -> Finding:
     data = {"errno": answer.errno} if answer.errno else {}
     if answer.ok:
         return Finding(OK, good)
-    return Finding(UNKNOWN if answer.silent else BAD, answer.error or "", meaning, data)
+    if answer.silent:
+        return Finding(UNKNOWN, answer.error or "")
+    return Finding(BAD, answer.error or "", meaning, data)
 
 
 # --- the native side ------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ class Verdict:
     backend: str | None  # that altsem will take
     memory: str | None  # where it keeps its locks
     trouble: str | None  # what is in altsem's way
+    silent: bool  # it is no more than that altsem did not answer in time
     package: str
 
     @property
@@ -34,11 +35,18 @@ class Verdict:
         return 0 if self.native else 1 if self.altsem else 2
 
     def summary(self) -> str:
-        return (
-            "native multiprocessing works",
-            "native multiprocessing is broken, altsem works",
-            "native multiprocessing is broken, and altsem does not work either",
-        )[self.status]
+        if self.native:
+            return "native multiprocessing works"
+        unheard = self.cause is not None and self.cause.name == "silent"
+        native = "did not answer in time" if unheard else "is broken"
+        altsem = (
+            "altsem works"
+            if self.altsem
+            else "altsem did not answer in time"
+            if self.silent
+            else "and altsem does not work either"
+        )
+        return f"native multiprocessing {native}, {altsem}"
 
     def altsem_will(self) -> str:
         """What altsem does here, in a sentence."""
@@ -47,6 +55,8 @@ class Verdict:
                 f"sleep in {self.backend} and keep its locks in memory from {self.memory}; "
                 "it needs nothing in /dev/shm"
             )
+        if self.silent:
+            return f"do what could not be found out in this time (see --seconds): {self.trouble}"
         return f"raise OSError at the first lock: {self.trouble}"
 
     def how(self) -> list[str]:
@@ -111,6 +121,7 @@ def decide(patient: Patient) -> Verdict:
         backend,
         memory,
         None if altsem_works else _trouble(patient, ours),
+        not altsem_works and not _certain(patient, ours),
         __package__.rpartition(".")[0],
     )
 
@@ -134,6 +145,15 @@ def _choice(patient: Patient) -> tuple[str | None, str | None]:
         if answer.ok and wanted in (None, "", name):
             return name, str(answer.value["memory"])
     return None, None
+
+
+def _certain(patient: Patient, ours: dict[str, Answer]) -> bool:
+    """Whether something of altsem's has really failed."""
+    backends = [patient.answer(f"backend {name}") for name in patient.backends()]
+    if failed(patient.answer("core")):
+        return True
+    # A backend that is refused matters only if no other one may yet answer.
+    return any(map(failed, ours.values())) or (bool(backends) and all(map(failed, backends)))
 
 
 def _trouble(patient: Patient, ours: dict[str, Answer]) -> str:
