@@ -15,19 +15,19 @@ semaphores may have come to work meanwhile.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import time
-from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
 
 from . import _hooks, _native
 
+# Where nothing is to be done, importing `typing` and the like would be most of the time it takes.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
 SEMAPHORES, MEMORY, ARENAS = "semaphores", "memory", "arenas"
 PROBES = {SEMAPHORES: _native.semaphores, MEMORY: _native.memory, ARENAS: _native.arenas}
@@ -39,15 +39,17 @@ BOOTSTRAP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_bootstrap
 # --- where copies of the names are --------------------------------------------------------------
 
 
-@dataclass(frozen=True)
 class _Place:
-    """One place: `key` of an object or a dictionary in a module, and what belongs there."""
+    """One place: `key` of an object or a dictionary in a module, and what belongs there.
 
-    part: str
-    module: str
-    path: str  # to the object or dictionary, from the module; "" for the module
-    key: str
-    ours: str  # its name in _ours()
+    `path` leads to the object or dictionary, from the module ("": it is the module); `ours` is the
+    name of what belongs there, for _ours().
+    """
+
+    __slots__ = ("key", "module", "ours", "part", "path")
+
+    def __init__(self, part: str, module: str, path: str, key: str, ours: str) -> None:
+        self.part, self.module, self.path, self.key, self.ours = part, module, path, key, ours
 
 
 def _places() -> Iterator[_Place]:
@@ -353,8 +355,10 @@ def _renew_helpers() -> None:
         server: Any = getattr(module, "_forkserver", None)
         if getattr(server, "_forkserver_pid", None) is not None:
             if not children:
-                with contextlib.suppress(ChildProcessError):  # it is that of who forked us
+                try:  # noqa: SIM105 - contextlib takes longer to import than all this
                     server._stop()
+                except ChildProcessError:  # it is that of who forked us
+                    pass
             # It has yet to tell how its children ended: it goes when we do.
             server._forkserver_pid = None
             server._forkserver_address = None
@@ -371,9 +375,11 @@ def _renew_helpers() -> None:
 
 def _reap(pid: int, limit: float = 2.0) -> None:
     deadline = time.monotonic() + limit  # somebody else may hold it all the same
-    with contextlib.suppress(ChildProcessError):
+    try:
         while os.waitpid(pid, os.WNOHANG)[0] == 0 and time.monotonic() < deadline:
             time.sleep(0.005)
+    except ChildProcessError:
+        pass
 
 
 def _tracked(package: str) -> bool:
