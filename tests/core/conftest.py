@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 
 import cffi
 import pytest
 
+from core.crew import Crew, load
+from core.kit import Kit
+
 CSRC = Path(__file__).resolve().parents[2] / "csrc"
+
+# Not in the public header, but promises of their own: the wait contract, and who is who.
+INTERNAL = """
+enum altsem_which { ALTSEM_WORD = 0, ALTSEM_WORD2 = 1 };
+int altsem_sleep(altsem_segment *, altsem_slot *, enum altsem_which, uint32_t, int64_t);
+void altsem_wake(altsem_segment *, altsem_slot *, enum altsem_which, uint32_t);
+int64_t altsem_clock(void);
+uint64_t altsem_self(void);
+uint64_t altsem_id_of(uint32_t pid);
+uint32_t altsem_pid_namespace(void);
+int altsem_private_directory(const char *candidate, int create);
+const char *altsem_directory(unsigned i);
+"""
+# Where the fields stand: tests damage them, and look at what no function tells.
+FIELDS = {
+    "slot": ("struct altsem_slot", "word holder again state maxvalue born word2 left joining next"),
+    "header": (
+        "altsem_header",
+        "magic layout backend id size slots pid_namespace maker slot_bytes foreign",
+    ),
+}
+OFFSETS = {
+    f"at_{owner}_{field}": f"offsetof({struct}, {field})"
+    for owner, (struct, fields) in FIELDS.items()
+    for field in fields.split()
+}
 
 
 def declarations(header: str) -> str:
@@ -26,12 +55,14 @@ def declarations(header: str) -> str:
 
 def build(folder: Path) -> Path:
     ffi = cffi.FFI()
-    ffi.cdef(declarations((CSRC / "altsem.h").read_text()))
+    ffi.cdef(declarations((CSRC / "altsem.h").read_text()) + INTERNAL)
+    ffi.cdef("\n".join(f"#define {name} ..." for name in OFFSETS))
     ffi.set_source(
         "_altsem_core",
         # The last line is for the code that cffi writes; ours is compiled without it.
-        '#include "altsem.h"\n'
-        '#pragma GCC diagnostic ignored "-Wunused-parameter"\n'
+        '#include "owner.h"\n#include "segment.h"\n'
+        + "".join(f"#define {name} {value}\n" for name, value in OFFSETS.items())
+        +        '#pragma GCC diagnostic ignored "-Wunused-parameter"\n'
         '#pragma GCC diagnostic ignored "-Wmissing-field-initializers"\n',
         sources=sorted(map(str, CSRC.glob("*.c"))),
         include_dirs=[str(CSRC)],
@@ -46,9 +77,42 @@ def build(folder: Path) -> Path:
 @pytest.fixture(scope="session")
 def core(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     """The core: `core.lib.altsem_sem_try(slot)`, `core.ffi.new("altsem_slot **")`."""
-    path = build(tmp_path_factory.mktemp("core"))
-    spec = importlib.util.spec_from_file_location("_altsem_core", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load(build(tmp_path_factory.mktemp("core")))
+
+
+@pytest.fixture
+def kit(core: ModuleType) -> Iterator[Kit]:
+    """Makes primitives, and gives back at the end what the test did not."""
+    kit = Kit(core)
+    yield kit
+    kit.close()
+
+
+@pytest.fixture
+def crew() -> Iterator[Crew]:
+    """Processes and threads of a test; none outlives it."""
+    crew = Crew()
+    yield crew
+    crew.close()
+
+
+@pytest.fixture
+def program(
+    core: ModuleType, run_script: Callable[..., object], request: pytest.FixtureRequest
+) -> Callable[..., str]:
+    """Runs `code` in an interpreter where the core has not been used yet; returns what it printed.
+
+    The code finds `lib`, `ffi`, `kit`, `core` and the modules beside this file.
+    """
+    head = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
+        "from core.crew import *; from core.kit import *; from core.sandbox import *\n"
+        f"core = load({core.__file__!r}); lib, ffi, kit = core.lib, core.ffi, Kit(core)\n"
+    )
+
+    def run(code: str, *args: object, env: Mapping[str, str] | None = None) -> str:
+        done = run_script(head + code, *args, env=env)
+        assert (done.returncode, done.stderr) == (0, ""), done  # type: ignore[attr-defined]
+        return done.stdout  # type: ignore[attr-defined, no-any-return]
+
+    return run

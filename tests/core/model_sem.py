@@ -1,0 +1,211 @@
+"""The semaphore of csrc/sem.c and fast.h as a state machine, small enough to visit every state.
+
+A step is one atomic access or one system call in C; what a thread does by itself goes with the step
+before.  The word is (value, waiters).  The kernel may wake any sleeper.  Threads can be killed
+anywhere, and any sleep may end by itself (a slice, a signal): the waiter then leaves, and comes
+back.  Threads that do the same are interchangeable, and kept sorted: fewer states to visit.
+`Faults` says which liberties are taken, to show that the search finds them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Word(NamedTuple):
+    value: int
+    waiters: int = 0
+
+
+class Thread(NamedTuple):
+    at: str
+    posts: int = 0  # how often it still posts; 0: a taker
+    seen: Word = Word(0)  # only while it matters
+    result: int = 0  # the sleep ended by itself
+
+
+class State(NamedTuple):
+    word: Word
+    threads: tuple[Thread, ...]
+    posted: int = 0
+    taken: int = 0
+    kills: int = 0  # how many may still be killed
+    stranded: bool = False  # one was killed between its wake and its next look
+    gone: bool = False  # whoever took the last token has freed the slot
+    touched: bool = False  # somebody touched it after that
+
+
+@dataclass(frozen=True)
+class Faults:
+    announces_not: bool = False  # sleeps without having announced itself
+    wakes_only_from_zero: bool = False  # two posts before the first waiter runs: one wake
+    sleeps_without_comparing: bool = False
+    reads_waiters_later: bool = False  # not in the step that publishes the token
+    repairs_the_count: bool = False  # a wake that found nobody takes a waiter away
+    checks_bound_before: bool = False  # not inside the compare-and-swap
+    leaves_without_looking: bool = False  # a sleep that ended by itself does not look again
+
+
+@dataclass(frozen=True)
+class World:
+    takers: int
+    posters: tuple[int, ...]  # how often each posts
+    bound: int = 9
+    value: int = 0
+    kills: int = 0
+    slices: bool = False
+    frees: bool = False  # the taker of the last token frees the slot
+    faults: Faults = Faults()
+
+    def start(self) -> State:
+        threads = [Thread("try")] * self.takers + [Thread("load", n) for n in self.posters]
+        return State(Word(self.value), tuple(sorted(threads)), kills=self.kills)
+
+    def tokens(self) -> int:
+        return self.value + sum(self.posters)
+
+
+ENDS = ("done", "dead")
+
+
+def put(state: State, me: int, thread: Thread, word: Word | None = None) -> State:
+    threads = sorted((*state.threads[:me], thread, *state.threads[me + 1 :]))
+    return state._replace(threads=tuple(threads), word=state.word if word is None else word)
+
+
+def steps(state: State, world: World) -> Iterator[tuple[str, State]]:
+    for me, thread in enumerate(state.threads):
+        if thread.at in ENDS:
+            continue
+        if thread.at != "asleep":
+            for after in step(state, me, thread, world):
+                touches = state.gone and thread.at not in ("wake", "sleep")
+                yield "step", after._replace(touched=True) if touches else after
+        elif world.slices:
+            yield "slice", put(state, me, Thread("woken", result=1))
+        if state.kills:
+            # On its way from a wake to the token, or from the token to the wake.
+            strands = thread.at in ("take", "wake") or (thread.at == "woken" and not thread.result)
+            yield (
+                "kill",
+                put(state, me, Thread("dead"))._replace(
+                    kills=state.kills - 1, stranded=state.stranded or strands
+                ),
+            )
+
+
+def look(seen: Word, result: int) -> Thread:
+    """Only at what was seen: no access."""
+    if seen.value:
+        return Thread("take", seen=seen, result=result)
+    return Thread("leave" if result else "sleep")
+
+
+def took(state: State, me: int, word: Word, world: World) -> State:
+    after = put(state, me, Thread("done"), word)._replace(taken=state.taken + 1)
+    return after._replace(gone=world.frees and after.taken == world.tokens())
+
+
+def step(state: State, me: int, thread: Thread, world: World) -> Iterator[State]:
+    word, seen, faults = state.word, thread.seen, world.faults
+    fewer = word._replace(waiters=max(word.waiters - 1, 0))
+    again = Thread("load", thread.posts - 1) if thread.posts > 1 else Thread("done")
+    match thread.at:
+        # --- altsem_sem_wait
+        case "try":
+            if word.value:
+                yield took(state, me, word._replace(value=word.value - 1), world)
+            else:
+                yield put(state, me, Thread("announce"))
+        case "announce":
+            new = word if faults.announces_not else word._replace(waiters=word.waiters + 1)
+            yield put(state, me, look(new, 0), new)
+        case "take":
+            if word == seen:
+                yield took(state, me, fewer._replace(value=word.value - 1), world)
+            else:
+                yield put(state, me, look(word, thread.result))
+        case "sleep":
+            asleep = word.value == 0 or faults.sleeps_without_comparing
+            yield put(state, me, Thread("asleep" if asleep else "woken"))
+        case "woken":
+            if faults.leaves_without_looking and thread.result:
+                yield put(state, me, Thread("leave"))
+            else:
+                yield put(state, me, look(word, thread.result))
+        case "leave":  # -EINTR; the caller comes back
+            yield put(state, me, Thread("try"), fewer)
+        # --- altsem_sem_post
+        case "load":
+            yield put(state, me, Thread("post", thread.posts, word))
+        case "post":
+            if seen.value >= world.bound:
+                yield put(state, me, Thread("done"))
+            elif word != seen and not faults.checks_bound_before:
+                yield put(state, me, Thread("post", thread.posts, word))
+            else:
+                wakes = word.waiters and not (faults.wakes_only_from_zero and word.value)
+                after = Thread("wake", thread.posts) if wakes else again
+                if faults.reads_waiters_later:
+                    after = Thread("later", thread.posts)
+                new = word._replace(value=word.value + 1)
+                yield put(state, me, after, new)._replace(posted=state.posted + 1)
+        case "later":
+            yield put(state, me, Thread("wake", thread.posts) if word.waiters else again)
+        case "wake":
+            sleepers = [n for n, other in enumerate(state.threads) if other.at == "asleep"]
+            for sleeper in sleepers[:1]:  # one is as good as another
+                woken = list(state.threads)
+                woken[sleeper] = Thread("woken")
+                yield put(state._replace(threads=tuple(woken)), me, again)
+            if not sleepers:
+                repair = Thread("repair", thread.posts)
+                yield put(state, me, repair if faults.repairs_the_count else again)
+        case "repair":
+            yield put(state, me, again, fewer)
+
+
+def search(world: World) -> tuple[int, list[str]]:
+    """Visits every state: how many there are, and what is wrong with them."""
+    start = world.start()
+    known, todo, wrong = {start}, [start], set()
+    before: dict[State, list[State]] = {}
+    finished = []
+    while todo:
+        state = todo.pop()
+        word = state.word
+        if not 0 <= word.value <= world.bound:
+            wrong.add("value outside its bounds")
+        if word.value != world.value + state.posted - state.taken:
+            wrong.add("tokens came or went")
+        if state.touched:
+            wrong.add("touched after it was freed")
+        following = list(steps(state, world))
+        living = [thread for thread in state.threads if thread.at not in ENDS]
+        # Nothing but a slice or a death will happen any more.
+        if all(how != "step" for how, _ in following):
+            sleepers = sum(thread.at == "asleep" for thread in living)
+            if word.value and sleepers and not state.stranded:
+                wrong.add("asleep, a token there, nobody to wake")
+            if word.waiters < sleepers:
+                wrong.add("more asleep than announced")
+        if not living or (word.value == 0 and all(t.at == "asleep" for t in living)):
+            finished.append(state)
+        for _, each in following:
+            before.setdefault(each, []).append(state)
+            if each not in known:
+                known.add(each)
+                todo.append(each)
+    if world.slices:
+        # Whatever happened, all tokens can still find their takers.
+        good, todo = set(finished), finished
+        while todo:
+            for each in before.get(todo.pop(), ()):
+                if each not in good:
+                    good.add(each)
+                    todo.append(each)
+        if known - good:
+            wrong.add("no way out")
+    return len(known), sorted(wrong)

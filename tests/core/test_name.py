@@ -1,0 +1,406 @@
+"""Named semaphores, in a directory where somebody may have been there first."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core import sandbox
+from core.crew import Crew
+from core.kit import (
+    BARRIER,
+    EBADMSG,
+    EEXIST,
+    EINVAL,
+    ELOOP,
+    ENAMETOOLONG,
+    ENOENT,
+    EPERM,
+    EPROTONOSUPPORT,
+    EXDEV,
+    LOCK,
+    OK,
+    PAGE,
+    SEM,
+    VALUE_MAX,
+    Kit,
+)
+
+root_only = pytest.mark.skipif(os.getuid() != 0, reason="needs to be root")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory that names are to be in: does not exist yet."""
+    monkeypatch.setenv("ALTSEM_DIR", str(tmp_path))
+    return tmp_path / f"altsem-{os.geteuid()}"
+
+
+@pytest.fixture
+def made(home: Path) -> Path:
+    home.mkdir(mode=0o700)
+    return home
+
+
+def create(kit: Kit, name: str, kind: int = SEM, value: int = 0, most: int = VALUE_MAX) -> Any:
+    return kit.named("create", name, kind, value, most)
+
+
+def call(kit: Kit, what: str, name: str) -> int:
+    return int(getattr(kit.lib, "altsem_named_" + what)(os.fsencode(name)))
+
+
+def everything(kit: Kit, name: str) -> tuple[int, int, int, int]:
+    """What open, exists, create and unlink say, in that order."""
+    return (
+        kit.named("open", name, SEM)[0], call(kit, "exists", name),
+        create(kit, name)[0], call(kit, "unlink", name),
+    )  # fmt: skip
+
+
+# --- what names are for ---------------------------------------------------------------------------
+
+
+def test_a_name_is_made_opened_and_removed(kit: Kit, home: Path, crew: Crew) -> None:
+    assert everything(kit, "gone")[:2] == (ENOENT, ENOENT)
+    assert call(kit, "unlink", "gone") in (OK, ENOENT)
+    error, mine = create(kit, "n", SEM, 3, 7)
+    assert error == OK and mine is not None
+    assert [p.name for p in home.iterdir() if p.name != "sem.gone"] == ["sem.n"]
+    assert (home / "sem.n").stat().st_mode & 0o7777 == 0o600
+    assert home.stat().st_mode & 0o7777 == 0o700
+    assert (mine.sem_value(), mine.slot_maxvalue(), mine.slot_type()) == (3, 7, SEM)
+    assert (create(kit, "n")[0], call(kit, "exists", "n")) == (EEXIST, OK)
+
+    def other() -> tuple[int, ...]:
+        error, theirs = kit.named("open", "n", SEM)
+        return error, theirs.post(), theirs.sem_value()
+
+    assert crew.child(other).result() == (OK, OK, 4)
+    error, again = kit.named("open", "n", SEM)
+    assert error == OK and again is not None
+    assert again.slot == mine.slot  # mapped once
+    assert call(kit, "unlink", "n") == OK
+    assert (call(kit, "unlink", "n"), call(kit, "exists", "n")) == (ENOENT, ENOENT)
+    # Whoever has it open keeps it; the name is free for another.
+    assert (again.post(), mine.sem_value()) == (OK, 5)
+    error, new = create(kit, "n")
+    assert error == OK and new is not None and new.slot != mine.slot
+    assert call(kit, "unlink", "n") == OK
+
+
+def test_a_program_that_knows_only_the_name_opens_it(kit: Kit, home: Path, program) -> None:
+    _, lock = create(kit, "/by-name", LOCK, 0, 1)
+    code = "e, it = kit.named('open', 'by-name', LOCK); print(e, it.lock_release())"
+    assert program(code) == "0 0\n"
+    assert lock.lock_is_free()
+    assert call(kit, "unlink", "by-name") == OK
+
+
+@pytest.mark.parametrize("name", ["", "/", "///", "a/b", "/a/", "../x", "a/../b"])
+def test_what_is_no_name_is_refused_everywhere(kit: Kit, home: Path, name: str) -> None:
+    assert everything(kit, name) == (EINVAL,) * 4
+    assert not home.exists()
+
+
+@pytest.mark.parametrize("name", ["x" * 251, "é", "a b", ".", "..", "-", "\n", "sem.x"])
+def test_anything_else_is_a_name(kit: Kit, home: Path, name: str) -> None:
+    assert create(kit, name)[0] == OK
+    assert everything(kit, "/" + name) == (OK, OK, EEXIST, OK)
+
+
+def test_a_name_that_is_too_long_is_refused_everywhere(kit: Kit, home: Path) -> None:
+    for length in (252, 255, 300, 5000):
+        assert everything(kit, "x" * length) == (ENAMETOOLONG,) * 4
+
+
+@pytest.mark.parametrize("args", [(SEM, -1, 1), (LOCK, 2, 1), (BARRIER, 0, 0), (9, 0, 0)])
+def test_a_value_that_cannot_be_leaves_nothing_anywhere(
+    kit: Kit, home: Path, args: tuple[int, int, int]
+) -> None:
+    assert create(kit, "n", *args) == (EINVAL, None)
+    assert not home.exists()
+
+
+def test_another_type_under_the_name_is_refused(kit: Kit, home: Path) -> None:
+    create(kit, "n", LOCK, 1, 1)
+    assert kit.named("open", "n", SEM)[0] == EBADMSG
+    assert kit.named("open", "n", LOCK)[0] == OK
+    assert call(kit, "unlink", "n") == OK
+
+
+def test_of_many_who_make_the_same_name_one_succeeds_and_all_find_it_whole(
+    kit: Kit, home: Path, crew: Crew
+) -> None:
+    start = kit.event()
+
+    def work() -> list[int]:
+        start.persist("event_wait", 0, 2**63 - 1)
+        answers = []
+        for number in range(30):
+            error, thing = create(kit, f"n{number}", SEM, 42)
+            answers.append(error)
+            error, thing = kit.named("open", f"n{number}", SEM)
+            assert error == OK and thing.sem_value() == 42
+        return answers
+
+    children = [crew.child(work) for _ in range(4)]
+    start.event_set()
+    for answers in zip(*(child.result() for child in children), strict=True):
+        assert sorted(answers) == [EEXIST] * 3 + [OK]
+    assert sorted(p.name for p in home.iterdir()) == sorted(f"sem.n{n}" for n in range(30))
+    for number in range(30):
+        assert call(kit, "unlink", f"n{number}") == OK
+
+
+@pytest.mark.skipif(not sandbox.can_refuse(), reason="no table of system calls for this machine")
+def test_without_nameless_files_or_links_a_name_is_still_whole_and_alone(
+    kit: Kit, home: Path, crew: Crew
+) -> None:
+    def work(links: bool) -> tuple[int, ...]:
+        sandbox.refuse_tmpfile(errno.EOPNOTSUPP)
+        if not links:
+            sandbox.refuse("linkat", errno.EPERM)
+        answers = create(kit, "n", SEM, 5)[0], create(kit, "n")[0], os.listdir(home)
+        return (*answers, kit.named("open", "n", SEM)[1].sem_value(), call(kit, "unlink", "n"))
+
+    for links in (True, False):
+        assert crew.child(work, links).result() == (OK, EEXIST, ["sem.n"], 5, OK)
+
+
+# --- a hostile file -------------------------------------------------------------------------------
+
+
+def place_symlink(path: Path) -> None:
+    path.symlink_to("/etc/passwd")
+
+
+def place_dangling(path: Path) -> None:
+    path.symlink_to(path.parent / "nowhere")
+
+
+def place_socket(path: Path) -> None:
+    here = os.open(".", os.O_RDONLY)
+    os.chdir(path.parent)
+    with socket.socket(socket.AF_UNIX) as end:
+        end.bind(path.name)
+    os.fchdir(here)
+    os.close(here)
+
+
+@pytest.mark.limit(60)
+@pytest.mark.parametrize(
+    ("place", "error"),
+    [
+        (place_symlink, ELOOP),
+        (place_dangling, ELOOP),
+        (Path.mkdir, EBADMSG),
+        (os.mkfifo, EBADMSG),
+        (place_socket, EBADMSG),
+    ],
+)
+def test_what_is_no_file_is_neither_opened_nor_removed_nor_waited_for(
+    kit: Kit, made: Path, place: Callable[[Path], None], error: int
+) -> None:
+    place(made / "sem.n")
+    assert everything(kit, "n") == (error, OK, EEXIST, EBADMSG)
+    path = made / "sem.n"
+    path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def test_a_damaged_file_is_refused(kit: Kit, made: Path) -> None:
+    create(kit, "n")
+    path = made / "sem.n"
+    data = bytearray(path.read_bytes())
+    assert len(data) == PAGE
+    path.unlink()
+    data[kit.lib.at_header_id] ^= 1  # or it is found to be mapped already
+
+    def opened(content: bytes) -> int:
+        path.write_bytes(content)
+        path.chmod(0o600)
+        return int(kit.named("open", "n", SEM)[0])
+
+    def changed(field: str, value: int) -> bytes:
+        at = getattr(kit.lib, f"at_header_{field}")
+        return bytes(data[:at]) + value.to_bytes(4, "little") + bytes(data[at + 4 :])
+
+    assert opened(data) == OK
+    kit.things[-1].free()
+    assert [opened(data[:size]) for size in (0, 1, 127, 128, PAGE - 1)] == [EBADMSG] * 5
+    assert opened(bytes(PAGE)) == opened(os.urandom(PAGE)) == opened(data + b"x") == EBADMSG
+    for field in ("magic", "size", "slots"):
+        assert opened(changed(field, 1)) == EBADMSG
+    assert opened(changed("layout", 99)) == EPROTONOSUPPORT
+    assert opened(changed("backend", 99)) == EXDEV
+    free = bytes(data[:128]) + bytes(PAGE - 128)
+    assert opened(free) == EBADMSG
+    assert (call(kit, "exists", "n"), call(kit, "unlink", "n")) == (OK, OK)
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o640, 0o660, 0o601, 0o777])
+def test_a_file_that_others_may_touch_is_refused(kit: Kit, made: Path, mode: int) -> None:
+    create(kit, "n")
+    (made / "sem.n").chmod(mode)
+    assert kit.named("open", "n", SEM)[0] == EPERM
+    assert call(kit, "unlink", "n") == OK
+
+
+@root_only
+def test_a_file_of_somebody_else_is_refused(kit: Kit, made: Path) -> None:
+    create(kit, "n")
+    os.chown(made / "sem.n", 65534, 65534)
+    assert kit.named("open", "n", SEM)[0] == EPERM
+    assert (create(kit, "n")[0], call(kit, "unlink", "n")) == (EEXIST, OK)
+
+
+# --- a hostile directory --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o777, 0o1777, 0o710, 0o701, 0o500])
+def test_a_directory_that_others_may_enter_is_refused(kit: Kit, made: Path, mode: int) -> None:
+    made.chmod(mode)
+    assert everything(kit, "n") == (EPERM,) * 4
+    assert made.stat().st_mode & 0o7777 == mode and not list(made.iterdir())
+
+
+@pytest.mark.parametrize("what", ["symlink", "dangling", "file", "fifo"])
+def test_what_is_no_directory_of_ours_is_refused(
+    kit: Kit, home: Path, tmp_path: Path, what: str
+) -> None:
+    """Not passed over either: that would let a stranger choose where our names are."""
+    real = tmp_path / "real"
+    real.mkdir(mode=0o700)
+    if what == "symlink":
+        home.symlink_to(real)
+    elif what == "dangling":
+        home.symlink_to(tmp_path / "nowhere")
+    elif what == "file":
+        home.touch()
+    else:
+        os.mkfifo(home)
+    assert everything(kit, "n") == (EPERM,) * 4
+    assert not list(real.iterdir())
+    home.unlink()
+
+
+@root_only
+def test_a_directory_of_somebody_else_is_refused(kit: Kit, made: Path) -> None:
+    os.chown(made, 65534, 65534)
+    assert everything(kit, "n") == (EPERM,) * 4
+
+
+@root_only
+def test_a_candidate_that_we_cannot_enter_is_passed_over(
+    kit: Kit, tmp_path: Path, crew: Crew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as the XDG_RUNTIME_DIR that su kept."""
+    closed, open_ = tmp_path / "closed", tmp_path / "open"
+    closed.mkdir(mode=0o700)
+    open_.mkdir(mode=0o777)
+    open_.chmod(0o777)
+    monkeypatch.setenv("ALTSEM_DIR", str(closed))
+    # pytest's own directories are closed to others: seen from inside.
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "")
+    monkeypatch.setenv("TMPDIR", ".")
+
+    def work() -> tuple[int, ...]:
+        os.chdir(open_)
+        os.setgroups([])
+        os.setresgid(65534, 65534, 65534)
+        os.setresuid(65534, 65534, 65534)
+        return everything(kit, "n")
+
+    assert crew.child(work).result() == (ENOENT, ENOENT, OK, OK)
+
+
+def test_a_candidate_that_is_no_directory_is_passed_over(
+    kit: Kit, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, wrong in (("ALTSEM_DIR", tmp_path / "missing"), ("XDG_RUNTIME_DIR", __file__)):
+        monkeypatch.setenv(name, str(wrong))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert create(kit, "n")[0] == OK
+    assert everything(kit, "n") == (OK, OK, EEXIST, OK)
+
+
+def test_a_name_is_found_wherever_it_is(
+    kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And taken there is taken: an open would find the first of two."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    two.mkdir()
+    monkeypatch.setenv("TMPDIR", str(two))
+    assert create(kit, "n")[0] == OK
+    monkeypatch.setenv("ALTSEM_DIR", str(one))
+    assert create(kit, "m")[0] == OK
+    assert everything(kit, "n") == (OK, OK, EEXIST, OK)
+    assert everything(kit, "m") == (OK, OK, EEXIST, OK)
+
+
+def test_an_umask_takes_nothing_away(kit: Kit, home: Path, crew: Crew) -> None:
+    def work() -> tuple[Any, ...]:
+        os.umask(0o777)
+        error, _ = create(kit, "n")
+        modes = [path.stat().st_mode & 0o7777 for path in (home, home / "sem.n")]
+        return error, modes, kit.named("open", "n", SEM)[0], call(kit, "unlink", "n")
+
+    if os.getuid() != 0:
+        pytest.skip("only root opens what its umask has closed")
+    assert crew.child(work).result() == (OK, [0o700, 0o600], OK, OK)
+
+
+# --- shared memory with a name --------------------------------------------------------------------
+
+
+def shm(kit: Kit, name: str, flags: int) -> int:
+    return int(kit.lib.altsem_shm_open(os.fsencode(name), flags))
+
+
+def test_named_memory_is_made_opened_and_removed(kit: Kit, home: Path) -> None:
+    both = os.O_RDWR | os.O_CREAT | os.O_EXCL
+    assert shm(kit, "n", os.O_RDWR) == ENOENT
+    fd = shm(kit, "/n", both)
+    assert fd >= 0 and not os.get_inheritable(fd) and os.fstat(fd).st_size == 0
+    assert os.fstat(fd).st_mode & 0o7777 == 0o600
+    os.write(fd, b"here")
+    assert shm(kit, "n", both) == EEXIST
+    for flags in (os.O_RDONLY, os.O_RDWR, os.O_RDWR | os.O_CREAT):
+        again = shm(kit, "n", flags)
+        assert os.read(again, 9) == b"here"
+        os.close(again)
+    os.close(shm(kit, "n", os.O_RDWR | os.O_TRUNC))
+    assert os.fstat(fd).st_size == 0
+    os.close(fd)
+    assert kit.lib.altsem_shm_unlink(b"n") == OK
+    assert kit.lib.altsem_shm_unlink(b"n") == ENOENT
+
+
+@pytest.mark.parametrize("flags", [os.O_APPEND, os.O_DIRECTORY, os.O_NONBLOCK, os.O_CLOEXEC])
+def test_named_memory_with_other_flags_is_refused(kit: Kit, home: Path, flags: int) -> None:
+    assert shm(kit, "n", os.O_RDWR | os.O_CREAT | flags) == EINVAL and not home.exists()
+
+
+def test_hostile_named_memory_is_refused(kit: Kit, made: Path) -> None:
+    for name in ("", "a/b"):
+        assert shm(kit, name, os.O_RDWR) == EINVAL
+        assert kit.lib.altsem_shm_unlink(name.encode()) == EINVAL
+    assert shm(kit, "x" * 300, os.O_RDWR) == ENAMETOOLONG
+    place_symlink(made / "shm.link")
+    os.mkfifo(made / "shm.fifo")
+    (made / "shm.open").touch(mode=0o644)
+    for name, error in (("link", ELOOP), ("fifo", EBADMSG), ("open", EPERM)):
+        for flags in (os.O_RDONLY, os.O_RDWR, os.O_RDWR | os.O_CREAT):
+            assert shm(kit, name, flags) == error
+        assert shm(kit, name, os.O_RDWR | os.O_CREAT | os.O_EXCL) == EEXIST
+        expected = OK if name == "open" else EBADMSG
+        assert kit.lib.altsem_shm_unlink(name.encode()) == expected
+    for path in made.iterdir():
+        path.unlink()

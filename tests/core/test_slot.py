@@ -1,0 +1,225 @@
+"""Slots: taken, given back, used again only when nobody else can know them."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from core.crew import Crew
+from core.kit import EINVAL, FIRST, FREE, OK, PAGE, VALUE_MAX, Kit, Thing
+
+PER_PAGE = PAGE // 64 - 2
+
+
+def usage() -> tuple[int, int]:
+    with open("/proc/self/maps") as maps:
+        return len(maps.readlines()), len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.parametrize("kind", [FREE, -1, 7, 255, 256, 257, 2**31 - 1])
+def test_a_type_that_does_not_exist_is_refused_and_nothing_taken(kit: Kit, kind: int) -> None:
+    before = kit.sem()
+    assert kit.raw_new(kind, 0) == (EINVAL, None)
+    address = before.address
+    before.free()
+    assert kit.sem().address == address
+
+
+def test_a_refused_value_takes_no_slot_from_the_free_list(kit: Kit) -> None:
+    first, second = kit.sem(), kit.sem()
+    addresses = {first.address, second.address}
+    first.free()
+    second.free()
+    for _ in range(3):
+        assert kit.raw_new(1, -1) == (EINVAL, None)
+    assert {kit.sem().address, kit.sem().address} == addresses
+
+
+def test_a_slot_is_a_cache_line_of_its_own_and_starts_clean(kit: Kit) -> None:
+    things = [kit.sem(7) for _ in range(100)]
+    assert len({thing.address for thing in things}) == 100
+    assert all(thing.address % 64 == 0 and thing.offset >= FIRST for thing in things)
+    thing = things[50]
+    for field in ("word", "holder", "again", "word2", "group", "left", "joining"):
+        if field != "group" and field != "left" and field != "joining":
+            thing.poke(field, 2**32 - 1)
+    thing.free()
+    for kind in range(1, 7):
+        again = kit.new(kind, 0, 2)
+        assert (again.peek("holder"), again.peek("again"), again.waiters()) == (0, 0, 0)
+        assert (again.slot_type(), again.slot_maxvalue()) == (kind, 2)
+
+
+def test_a_slot_that_nobody_else_knew_is_used_again(kit: Kit) -> None:
+    address = kit.sem().address
+    for _ in range(1000):
+        kit.things[-1].free()
+        assert kit.lock().address == address
+
+
+def test_an_exported_slot_is_never_used_again(kit: Kit) -> None:
+    seen = set()
+    for _ in range(200):
+        thing = kit.sem()
+        assert thing.slot_export() == thing.offset == thing.slot_export()
+        assert thing.address not in seen or thing.peek("state") & 0x100
+        seen.add((thing.segment, kit.identity(thing.segment), thing.address))
+        thing.free()
+    assert len(seen) == 200
+
+
+def test_a_slot_known_to_two_objects_is_never_used_again(kit: Kit) -> None:
+    thing = kit.sem()
+    keep = kit.sem()
+    _, twin = kit.at(thing.segment, thing.offset)
+    assert twin is not None
+    address = thing.address
+    thing.free()
+    assert twin.post() == OK
+    twin.free()
+    assert address not in [kit.sem().address for _ in range(200)]
+    assert keep.sem_value() == 0
+
+
+def test_a_slot_that_was_live_at_a_fork_is_never_used_again(kit: Kit, crew: Crew) -> None:
+    old = kit.sem()
+    keep = kit.sem()
+    crew.child(lambda: None).result()
+    new = kit.sem()
+    addresses = old.address, new.address
+    old.free()
+    new.free()
+    again = {kit.sem().address for _ in range(200)}
+    assert addresses[0] not in again and addresses[1] in again
+    assert keep.sem_value() == 0
+
+
+def test_a_slot_freed_before_a_fork_may_be_used_again_by_its_maker_only(
+    kit: Kit, crew: Crew
+) -> None:
+    keep, thing = kit.sem(), kit.sem()
+    address = thing.address
+    thing.free()
+    segments = {keep.segment}
+    assert crew.child(lambda: kit.sem().segment in segments).result() is False
+    assert kit.sem().address == address
+
+
+def test_a_child_never_takes_slots_from_what_it_inherited(kit: Kit, crew: Crew) -> None:
+    """It and its parent would give the same slot to two different locks."""
+    sem = kit.sem()
+    for _ in range(10):  # a free list, too
+        kit.sem()
+    for thing in kit.things[-5:]:
+        thing.free()
+    inherited = kit.identity(sem.segment)
+
+    def work() -> bool:
+        mine = [kit.sem() for _ in range(3 * PER_PAGE)]
+        for thing in mine:
+            thing.free()
+        mine = [kit.sem() for _ in range(3 * PER_PAGE)]
+        sem.free()
+        mine += [kit.sem() for _ in range(3)]
+        grandchild = Crew().child(lambda: kit.sem().segment in {m.segment for m in mine})
+        return inherited in {kit.identity(thing.segment) for thing in mine} or grandchild.result()
+
+    assert crew.child(work).result() is False
+    assert sem.sem_value() == 0 and sem.slot_type() == 1
+
+
+def test_the_first_segment_is_a_page(program) -> None:
+    code = """
+things = [kit.sem()]
+print(things[0].segment_size(), lib.altsem_segment_count())
+while lib.altsem_segment_count() == 1:
+    things.append(kit.sem())
+print(len(things) - 1, things[-1].segment_size())
+for number in range(10000):
+    kit.things[-1].free()
+    kit.sem()
+print(lib.altsem_segment_count())
+"""
+    assert program(code).split() == [*map(str, (PAGE, 1, PER_PAGE, PAGE, 2))]
+
+
+def test_making_and_dropping_stays_within_a_page(program) -> None:
+    code = """
+for number in range(5000):
+    thing = kit.sem()
+    if number % 2:
+        thing.slot_export()
+    assert thing.segment_size() == PAGE
+    thing.free()
+    assert lib.altsem_segment_count() <= 2
+"""
+    assert program(code) == ""
+
+
+@pytest.mark.parametrize("export", [False, True])
+def test_a_hundred_thousand_slots_need_few_mappings_and_descriptors(program, export: bool) -> None:
+    """Whether they travel or not: a program may well send every lock that it makes to somebody."""
+    code = f"""
+from core.test_slot import usage
+before = usage()
+segment, slot = ffi.new("altsem_segment **"), ffi.new("altsem_slot **")
+new, export = lib.altsem_slot_new, lib.altsem_slot_export
+kept = []
+for number in range(100_000):
+    assert new(1, number, {VALUE_MAX}, segment, slot) == 0
+    if {export}:
+        export(segment[0], slot[0])
+    kept.append((segment[0], slot[0]))
+grown = [now - then for now, then in zip(usage(), before)]
+# The interpreter's own memory grows, too.
+assert lib.altsem_segment_count() <= 30 and grown[0] < 200 and grown[1] <= 30, grown
+value = lib.altsem_sem_value
+assert all(value(slot) == number for number, (segment, slot) in enumerate(kept))
+for segment, slot in kept:
+    lib.altsem_slot_free(segment, slot)
+assert lib.altsem_segment_count() <= 2
+"""
+    assert program(code) == ""
+
+
+def test_many_threads_take_and_give_back_at_once(kit: Kit, crew: Crew) -> None:
+    """No slot is ever with two of them."""
+
+    def work(me: int) -> None:
+        mine: list[Thing] = []
+        for number in range(600):
+            thing = Thing(kit, *take())
+            mine.append(thing)
+            assert thing.sem_value() == 0
+            assert thing.sem_post(1) == OK
+            thing.poke("holder", me)
+            if number % 3 == 2:
+                for old in (mine.pop(0), mine.pop()):
+                    assert (old.sem_try(), old.peek("holder")) == (OK, me)
+                    kit.lib.altsem_slot_free(old.segment, old.slot)
+        for thing in mine:
+            assert thing.peek("holder") == me
+            kit.lib.altsem_slot_free(thing.segment, thing.slot)
+
+    def take() -> tuple[object, object]:
+        segment, slot = kit.ffi.new("altsem_segment **"), kit.ffi.new("altsem_slot **")
+        assert kit.lib.altsem_slot_new(1, 0, 1, segment, slot) == OK
+        return segment[0], slot[0]
+
+    for task in [crew.task(work, me + 1) for me in range(6)]:
+        task.result()
+
+
+def test_a_damaged_free_list_leads_nowhere_outside(kit: Kit) -> None:
+    """It stands in memory that others can write."""
+    for bad in (1, 2**31, 2**32 - 1):
+        first, second = kit.sem(), kit.sem()
+        second.free()
+        first.poke("next", bad)
+        kit.things.remove(first)
+        kit.lib.altsem_slot_free(first.segment, first.slot)
+        first.poke("next", bad)
+        things = [kit.sem() for _ in range(4)]
+        assert all(FIRST <= t.offset < t.segment_size() for t in things)
+        assert len({t.address for t in things}) == 4

@@ -1,0 +1,182 @@
+"""Everything at once, while waiters are killed and interrupted."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+
+import pytest
+
+from core.crew import Child, Crew, until
+from core.kit import EINTR, ETIMEDOUT, FOREVER, OK, VALUE_MAX, Kit
+
+SECONDS = 1.2
+
+
+def interrupting(children: list[Child], seconds: float = SECONDS) -> None:
+    """Signals that change nothing, at random."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        random.choice(children).signal(signal.SIGUSR1)
+        time.sleep(0.0005)
+
+
+@pytest.mark.limit(90)
+def test_workers_lose_nothing_while_waiters_beside_them_are_killed(kit: Kit, crew: Crew) -> None:
+    """Processes of threads pass a lock and three tokens around; victims only ever wait.
+
+    A victim sleeps on an event, a condition, a barrier or a semaphore that nobody gives it, or on
+    the lock with a deadline that has it leave again; it is killed there, never as a holder.
+    """
+    crew.handle(signal.SIGUSR1)
+    lock, sem, inside, counter = kit.lock(), kit.sem(3), kit.sem(), kit.sem()
+    never, event, cond, barrier = kit.sem(), kit.event(), kit.cond(), kit.barrier(1000)
+    stop = kit.event()
+
+    def work() -> int:
+        def turn() -> int:
+            rounds = 0
+            while not stop.event_is_set():
+                assert sem.wait() == OK
+                assert inside.sem_post(3) == OK  # never more than three inside
+                assert inside.sem_try() == OK
+                assert sem.sem_post(3) == OK
+                assert lock.wait() == OK
+                counter.poke("holder", counter.peek("holder") + 1)
+                cond.cond_notify(1)
+                assert lock.lock_is_mine() and lock.lock_release() == OK
+                event.event_set()
+                event.event_clear()
+                rounds += 1
+            return rounds
+
+        signal.signal(signal.SIGUSR1, lambda *_: None)
+        tasks = [Crew().task(turn) for _ in range(2)]
+        return sum(task.result() for task in tasks) + turn()
+
+    def suffer(number: int) -> None:
+        signal.signal(signal.SIGUSR1, lambda *_: None)
+        index, ticket = kit.out("uint32_t"), kit.out("uint32_t")
+        if number % 4 == 1:
+            assert lock.wait() == OK
+            assert cond.cond_enter(ticket) == OK
+            assert lock.lock_release() == OK
+        while True:
+            if number % 4 == 0:
+                assert never.sem_wait(FOREVER) == EINTR
+            elif number % 4 == 1:
+                cond.cond_sleep(ticket[0], FOREVER)
+            elif number % 4 == 2:
+                event.event_wait(event.event_now(), FOREVER)
+            else:
+                if index[0] == 0:
+                    barrier.persist("barrier_arrive", FOREVER, index, ticket)
+                    index[0] = 1
+                assert barrier.barrier_wait(ticket[0], FOREVER) == EINTR
+
+    workers = [crew.child(work) for _ in range(3)]
+    end, killed = time.monotonic() + SECONDS, 0
+    victims = [crew.child(suffer, number) for number in range(4)]
+    while time.monotonic() < end:
+        random.choice(workers).signal(signal.SIGUSR1)
+        number = random.randrange(4)
+        # Cond victims hold the lock for an instant: those are killed only when they cannot.
+        if number == 1:
+            assert lock.wait() == OK
+            victims[1].kill()
+            assert lock.lock_release() == OK
+        else:
+            victims[number].kill()
+        killed += 1
+        victims[number] = crew.child(suffer, number)
+    stop.event_set()
+    rounds = sum(worker.result() for worker in workers)
+    assert lock.wait() == OK  # now none of them can hold it
+    for victim in victims:
+        victim.kill()
+    assert lock.lock_release() == OK
+    assert killed > 4 and rounds > 0
+    assert (sem.sem_value(), inside.sem_value(), lock.lock_is_free()) == (3, 0, 1)
+    assert counter.peek("holder") == rounds
+    assert (never.sem_value(), barrier.barrier_broken()) == (0, 0)
+    # All of them still serve.
+    assert (sem.sem_try(), lock.lock_try(), event.event_set(), never.post()) == (OK,) * 4
+    lock.lock_release()
+
+
+@pytest.mark.limit(90)
+def test_tokens_are_neither_lost_nor_made_while_takers_are_interrupted(
+    kit: Kit, crew: Crew
+) -> None:
+    sem, stop = kit.sem(), kit.event()
+
+    def take() -> int:
+        signal.signal(signal.SIGUSR1, lambda *_: None)
+        got = 0
+        while True:
+            answer = sem.sem_wait(kit.deadline(0.02))
+            got += answer == OK
+            assert answer in (OK, EINTR, ETIMEDOUT)
+            if answer == ETIMEDOUT and stop.event_is_set():
+                return got
+
+    def give() -> int:
+        given = 0
+        while not stop.event_is_set():
+            given += sem.sem_post(VALUE_MAX) == OK
+            time.sleep(0)
+        return given
+
+    takers = [crew.child(take) for _ in range(3)]
+    givers = [crew.child(give) for _ in range(2)]
+    interrupting(takers, 0.8)
+    stop.event_set()
+    given = sum(giver.result() for giver in givers)
+    assert sum(taker.result() for taker in takers) == given > 0
+    assert (sem.sem_value(), sem.waiters()) == (0, 0)
+
+
+@pytest.mark.limit(90)
+def test_waiters_killed_at_any_moment_strand_nobody_else(kit: Kit, crew: Crew) -> None:
+    """A token per living taker is posted in the end; whatever the dead took along is made good."""
+    sem, done = kit.sem(), kit.sem()
+
+    def take() -> int:
+        answer = sem.wait()
+        done.post()
+        return int(answer)
+
+    living = [crew.child(take) for _ in range(3)]
+    for _ in range(25):
+        dying = crew.child(take)
+        until(lambda d=dying: d.asleep() or sem.waiters() > 3)
+        sem.post()
+        dying.kill()
+    for _ in living:
+        sem.post()
+    assert [child.result() for child in living] == [OK] * 3
+    assert done.sem_value() >= 3
+
+
+@pytest.mark.limit(90)
+def test_a_lock_waiter_killed_after_it_was_woken_strands_nobody(kit: Kit, crew: Crew) -> None:
+    """Also not by what it leaves in the word: WOKEN, and a waiter too many."""
+    for _ in range(6):
+        lock = kit.lock()
+        lock.lock_try()
+
+        def take(lock=lock) -> int:
+            answer = lock.wait()
+            lock.lock_release()
+            return int(answer)
+
+        first = crew.child(lock.wait)
+        until(lambda c=first, k=lock: k.waiters() == 1 and c.asleep())
+        others = [crew.child(take) for _ in range(2)]
+        until(lambda o=others, k=lock: k.waiters() == 3 and all(c.asleep() for c in o))
+        first.stop()
+        lock.lock_release()
+        first.kill()
+        assert [other.result() for other in others] == [OK, OK]
+        assert lock.lock_is_free() and lock.waiters() == 1
