@@ -523,7 +523,7 @@ def test_wait_for(condition: altsem.Condition, start: Start) -> None:
 
 
 def test_a_condition_between_processes(ctx: Any) -> None:
-    for lock in (None, ctx.Lock(), ctx.RLock()):
+    for lock in (None, ctx.Lock()):
         condition, count = ctx.Condition(lock), ctx.Semaphore(0)
         processes = [ctx.Process(target=wait_in, args=(condition, count)) for _ in range(2)]
         for process in processes:

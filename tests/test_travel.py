@@ -396,7 +396,8 @@ def test_natively_started_processes_take_our_locks_too() -> None:
 def test_from_the_child_of_a_bare_fork(run_script: Script) -> None:
     """What serves the descriptors is a thread of the parent, which the child does not have."""
     done = run_script(
-        "import altsem, multiprocessing, os, pickle\n"
+        "import altsem, multiprocessing, os, pickle, warnings\n"
+        "warnings.simplefilter('ignore')  # of forks in a process with threads\n"
         "served = altsem.Lock()\n"
         "pickle.dumps(served)\n"
         "ours, theirs = multiprocessing.Pipe()\n"
