@@ -81,8 +81,9 @@ def test_afterwards_the_contexts_are_there_without_an_import(
         "import multiprocessing as m; l = m.get_context('altsem').Lock(); "
         "l.acquire(); print(type(l).__module__)"
     )
-    done = enabled(*flags, "-c", code)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "altsem.synchronize\n", "")
+    for gone in (False, True):
+        done = enabled(*flags, "-c", code, gone=gone)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "altsem.synchronize\n", "")
 
 
 def test_afterwards_a_start_imports_nothing_heavy(enabled: Interpreter, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import textwrap
 import time
 from pathlib import Path
 
+import pytest
+
 import dropin
 from conftest import Script
 
@@ -105,7 +107,7 @@ import multiprocessing
 from multiprocessing import heap, resource_tracker, synchronize
 import multiprocess.synchronize, multiprocess.heap, billiard.synchronize
 import joblib.externals.loky.backend.synchronize as loky
-from altsem import _adopt, _core
+from altsem import _arena, _core
 ours = _core.SemLock, _core.sem_unlink
 def state():
     functions = resource_tracker._CLEANUP_FUNCS
@@ -113,12 +115,12 @@ def state():
         synchronize.sem_unlink, functions["semaphore"], multiprocess.synchronize.sem_unlink,
         loky._SemLock, loky.sem_unlink]
 assert state() == [(*ours, _core.shm_unlink), ours[1], ours[1], ours[1], *ours], state()
-assert heap.Arena.__init__ is multiprocess.heap.Arena.__init__ is _adopt.arena_init
+assert heap.Arena.__init__ is multiprocess.heap.Arena.__init__ is _arena.arena_init
 assert billiard.synchronize.sem_unlink is _core.SemLock.sem_unlink
 altsem.uninstall()
 assert state() == [native, native[1], native[1], native[1], *native[:2]], state()
-assert heap.Arena.__init__ is not _adopt.arena_init
-assert multiprocess.heap.Arena.__init__ is not _adopt.arena_init
+assert heap.Arena.__init__ is not _arena.arena_init
+assert multiprocess.heap.Arena.__init__ is not _arena.arena_init
 assert billiard.synchronize.sem_unlink is native[1]
 """
     done = run_script(code)
@@ -141,6 +143,24 @@ late = spawn.Lock()
 for lock in (early, mine, late):
     with lock: pass
 del early, mine, late, lock
+"""
+    done = run_script(code)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("first", ["install", "context"])
+def test_the_contexts_work_beside_it_and_keep_their_arenas(first: str, run_script: Script) -> None:
+    code = f"""
+import altsem, multiprocessing
+if {first == "install"}:
+    altsem.install(force=True)
+context = multiprocessing.get_context("altsem")
+altsem.install(force=True)
+assert context.Value("i", 3).value == 3
+altsem.uninstall()
+from multiprocessing import heap
+from altsem import _arena
+assert heap.Arena.__init__ is _arena.arena_init
 """
     done = run_script(code)
     assert (done.returncode, done.stderr) == (0, "")

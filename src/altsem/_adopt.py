@@ -14,12 +14,10 @@ A program that never asks for one of our contexts finds nothing changed.
 
 from __future__ import annotations
 
-import mmap
-import os
-from multiprocessing import heap, util
+from multiprocessing import heap
 from typing import Any
 
-from . import _core
+from ._arena import arena_init
 from .context import AltsemContext
 
 _done = False
@@ -47,16 +45,3 @@ def adopt() -> None:
         cls.__new__ = new  # type: ignore[method-assign]
     heap.Arena.__init__ = arena_init  # type: ignore[method-assign]
     _done = True
-
-
-def arena_init(self: heap.Arena, size: int, fd: int = -1) -> None:
-    """An arena of nameless memory, or of the descriptor of one that was made elsewhere.
-
-    Raises OSError if no memory can be had.
-    """
-    if fd == -1:
-        fd, _ = _core.memory(size)
-        util.Finalize(self, os.close, (fd,))
-    self.size = size
-    self.fd = fd
-    self.buffer = mmap.mmap(fd, size)

@@ -105,9 +105,9 @@ _environment: dict[str, tuple[str | None, str]] = {}  # variable: (what it was, 
 
 def _ours(name: str) -> Any:
     if name == "arena_init":
-        from . import _adopt
+        from . import _arena
 
-        return _adopt.arena_init
+        return _arena.arena_init
     from . import _core
 
     if name == "SEM_VALUE_MAX":
