@@ -66,6 +66,13 @@ class Slot:
     def _bytes(self) -> Any:
         return self.backend.ffi.buffer(self.backend.ffi.cast("char *", self.slot), 64)
 
+    @property
+    def set(self) -> int | None:
+        """The SysV set of its segment, by what the header says 64 bytes from its start."""
+        start = self.backend.ffi.cast("char *", self.lib.altsem_segment_id(self.segment)) - 16
+        (value,) = struct.unpack_from("=Q", self.backend.ffi.buffer(start, 128), 64)
+        return value >> 32 if value else None
+
     def fd(self) -> int:
         return int(self.lib.altsem_segment_fd(self.segment))
 
