@@ -51,12 +51,10 @@ def test_workers_lose_nothing_while_waiters_beside_them_are_killed(kit: Kit, cre
                 rounds += 1
             return rounds
 
-        signal.signal(signal.SIGUSR1, lambda *_: None)
         tasks = [Crew().task(turn) for _ in range(2)]
         return sum(task.result() for task in tasks) + turn()
 
     def suffer(number: int) -> None:
-        signal.signal(signal.SIGUSR1, lambda *_: None)
         index, ticket = kit.out("uint32_t"), kit.out("uint32_t")
         if number % 4 == 1:
             assert lock.wait() == OK
@@ -109,16 +107,17 @@ def test_workers_lose_nothing_while_waiters_beside_them_are_killed(kit: Kit, cre
 def test_tokens_are_neither_lost_nor_made_while_takers_are_interrupted(
     kit: Kit, crew: Crew
 ) -> None:
-    sem, stop = kit.sem(), kit.event()
+    crew.handle(signal.SIGUSR1)  # here, so that no child is ever without it
+    sem, stop, all_given = kit.sem(), kit.event(), kit.event()
 
     def take() -> int:
-        signal.signal(signal.SIGUSR1, lambda *_: None)
         got = 0
         while True:
+            last = all_given.event_is_set()
             answer = sem.sem_wait(kit.deadline(0.02))
             got += answer == OK
             assert answer in (OK, EINTR, ETIMEDOUT)
-            if answer == ETIMEDOUT and stop.event_is_set():
+            if answer == ETIMEDOUT and last:
                 return got
 
     def give() -> int:
@@ -133,6 +132,7 @@ def test_tokens_are_neither_lost_nor_made_while_takers_are_interrupted(
     interrupting(takers, 0.8)
     stop.event_set()
     given = sum(giver.result() for giver in givers)
+    all_given.event_set()
     assert sum(taker.result() for taker in takers) == given > 0
     assert (sem.sem_value(), sem.waiters()) == (0, 0)
 
