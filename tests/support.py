@@ -131,7 +131,3 @@ def no_native() -> str | None:
 
 def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
-
-
-def mappings() -> int:
-    return Path("/proc/self/maps").read_text().count("\n")

@@ -102,7 +102,7 @@ def test_an_interpreter_without_semlock(
         "        from concurrent.futures.process import ProcessPoolExecutor\n"
         "        try:\n"
         "            ProcessPoolExecutor(1).shutdown()\n"
-        "        except (ImportError, NotImplementedError):\n"
+        "        except (ImportError, NotImplementedError, OSError):\n"
         "            pass\n"
         "    import altsem, multiprocessing\n"
         "    from concurrent.futures import ProcessPoolExecutor\n"
