@@ -46,6 +46,10 @@ EXPLAINED = {
         "it starts `python -E -S`, an interpreter that reads neither the environment nor "
         "site-packages: nothing can reach it. With `/dev/shm` present it passes."
     ),
+    "ForkInThreads.test_forkpty": (
+        "the place without `/dev/shm` has no pseudo-terminals: `os.forkpty()` fails there in any "
+        "program, altsem or not."
+    ),
 }
 
 
@@ -157,6 +161,7 @@ def report(outcomes: list[Outcome]) -> str:
         "",
         "altsem is enabled in the virtual environment of the drop-in runs, because the suite",
         "starts interpreters with `-E` and `-I`, which ignore the environment.",
+        "Several runs share the machine, so the seconds are no benchmark.",
     ]
     for python in dict.fromkeys(o.python for o in outcomes):
         lines += [
