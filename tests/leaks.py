@@ -58,13 +58,13 @@ def snapshot() -> Snapshot:
 
 
 def leaked(before: Snapshot, grace: float = GRACE) -> list[str]:
-    gc.collect()
     deadline = time.monotonic() + grace
     while True:
         now = snapshot()
         left = _differences(before, now)
         if not left or time.monotonic() > deadline:
             break
+        gc.collect()  # not before: it takes longer than most tests
         time.sleep(0.02)
     for pid in now.processes - before.processes:
         with contextlib.suppress(ProcessLookupError):

@@ -86,8 +86,16 @@ def test_names_holder_and_waiters_and_says_when_the_holder_is_dead() -> None:
             until(lambda: lock.waiters == 2)
             mine = os.getpid()
             said = locks("--json", mine)
-            assert said.returncode == 0, said.stderr
-            shown = entry(json.loads(said.stdout), lock)
+            told = json.loads(said.stdout)
+            # Other tests of this process may have left a lock whose holder they killed.
+            states = [
+                one["owner"]["state"]
+                for segment in told["segments"]
+                for one in segment["primitives"]
+                if one.get("owner")
+            ]
+            assert said.returncode == int("dead" in states), said.stderr
+            shown = entry(told, lock)
             assert shown["owner"]["pid"] == holder.pid
             assert shown["owner"]["state"] == "alive"
             assert shown["owner"]["command"] == _owner.command(mine)
@@ -202,9 +210,13 @@ def test_layout_is_that_of_the_core() -> None:
     ]
     assert shown[2]["owner"]["pid"] == os.getpid()
     assert set(layout.BACKENDS.values()) >= set(_core.backends())
-    assert {segment.header.backend for segment in lock_view.look({os.getpid()}).segments} == {
-        _core.backend()
-    }
+    identity = _core.export(made[0])[0].id.hex()
+    (backend,) = (
+        segment.header.backend
+        for segment in lock_view.look({os.getpid()}).segments
+        if segment.header.id == identity
+    )
+    assert backend == _core.backend()
 
 
 def test_another_pid_namespace_cannot_be_judged(run_script: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 
 from . import _core
 
@@ -21,7 +20,7 @@ def main(argv: list[str]) -> int:
     try:
         removed = _core.clean()
     except OSError as error:
-        print(f"SysV semaphore sets cannot be listed here: {os.strerror(error.errno)}")
+        print(f"SysV semaphore sets cannot be listed here: {error.strerror}")
         return 1
     print(f"removed {removed} SysV semaphore set{'s' * (removed != 1)}")
     return 0

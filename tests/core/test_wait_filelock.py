@@ -309,9 +309,9 @@ def overlay(place: Path) -> None:
     # On a tmpfs, since an overlay cannot lie on another.
     if libc.mount(b"x", bytes(place), b"tmpfs", 0, None) != 0:
         raise PermissionError(ctypes.get_errno(), "mount")
-    for name in ("lower", "upper", "work", "merged"):
+    for name in ("lower", "upper", "scratch", "merged"):
         (place / name).mkdir()
-    options = f"lowerdir={place}/lower,upperdir={place}/upper,workdir={place}/work"
+    options = f"lowerdir={place}/lower,upperdir={place}/upper,workdir={place}/scratch"
     if libc.mount(b"x", bytes(place / "merged"), b"overlay", 0, options.encode()) != 0:
         raise PermissionError(ctypes.get_errno(), "mount overlay")
 
