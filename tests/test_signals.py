@@ -123,7 +123,7 @@ def test_a_handler_that_returns_neither_ends_it_nor_moves_its_deadline(name: str
     deadline were counted from the interruption."""
     wait = WAITS[name]()
     calls = []
-    timeout = 0.6
+    timeout = 0.3
     before = signal.signal(signal.SIGALRM, lambda *_: calls.append(time.monotonic()))
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.005, 0.005)
@@ -269,7 +269,7 @@ for thread in threads:
 time.sleep(0.3)
 offset.value = jump
 time.sleep(1)
-offset.value = 2 * jump
+offset.value = -jump
 for thread in threads:
     thread.join()
 for name, (result, lasted) in sorted(results.items()):
@@ -292,10 +292,8 @@ def wrong_clock(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "clock.so"
 
 
-@pytest.mark.parametrize("jump", [3600, -3600])
-def test_a_wall_clock_that_jumps_moves_no_timeout(
-    run_script: Script, wrong_clock: Path, jump: int
-) -> None:
+def test_a_wall_clock_that_jumps_moves_no_timeout(run_script: Script, wrong_clock: Path) -> None:
+    """An hour forward, which would end a wait early; then two back, which would prolong it."""
     here = Path(__file__).parent
-    done = run_script(JUMP, here, wrong_clock, jump, env={"LD_PRELOAD": str(wrong_clock)})
+    done = run_script(JUMP, here, wrong_clock, 3600, env={"LD_PRELOAD": str(wrong_clock)})
     assert (done.stdout, done.stderr) == (f"{len(WAITS)}\n", "")
