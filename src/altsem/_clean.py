@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from . import _core
 
 USAGE = """usage: python -m {} clean
