@@ -78,7 +78,8 @@ static unsigned by_affinity(void) {
     return online > 0 ? (unsigned)online : 1;
 }
 
-unsigned altsem_usable_cpus(void) {
+/* How many CPUs this process may use at a time: affinity and cgroup quota.  At least 1. */
+static unsigned usable_cpus(void) {
     unsigned known = atomic_load_explicit(&cpus, memory_order_relaxed);
     if (known) return known;
     unsigned usable = by_affinity();
@@ -122,14 +123,14 @@ static int watch(const _Atomic uint64_t *word, int until_zero, int32_t limit) {
 }
 
 int altsem_spin(const _Atomic uint64_t *word, int until_zero) {
-    if (altsem_high(altsem_load(word)) != 0 || altsem_usable_cpus() < 2) return 0;
+    if (altsem_high(altsem_load(word)) != 0 || usable_cpus() < 2) return 0;
     int32_t limit = atomic_load_explicit(&budget, memory_order_relaxed);
     if (limit != 0) return watch(word, until_zero, limit);
     uint32_t pause = atomic_load_explicit(&between, memory_order_relaxed);
     if (atomic_fetch_add_explicit(&refused, 1, memory_order_relaxed) < pause) return 0;
     atomic_store_explicit(&refused, 0, memory_order_relaxed);
     atomic_store_explicit(&cpus, 0, memory_order_relaxed); /* the affinity may have changed since */
-    if (altsem_usable_cpus() < 2) return 0;
+    if (usable_cpus() < 2) return 0;
     int paid = watch(word, until_zero, MOST);
     uint32_t next = paid ? SELDOM : pause < MOST_SELDOM ? pause * 2 : MOST_SELDOM;
     atomic_store_explicit(&between, next, memory_order_relaxed);

@@ -7,8 +7,6 @@
 /* Watches the word until it says that a lock is free (`until_zero`) or a semaphore not zero.  1: it
  * is; 0: not worth it any longer, or somebody sleeps already, go to sleep. */
 int altsem_spin(const _Atomic uint64_t *word, int until_zero);
-/* How many CPUs this process may use at a time: affinity and cgroup quota.  At least 1. */
-unsigned altsem_usable_cpus(void);
 /* The child of a fork learns anew. */
 void altsem_spin_after_fork(void);
 

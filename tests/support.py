@@ -131,3 +131,22 @@ def no_native() -> str | None:
 
 def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
+
+
+# --- what the workers of a pool are given to do ---
+
+inherited: Any
+
+
+def square(x: int) -> int:
+    return x * x
+
+
+def set_up(lock: Any) -> None:
+    global inherited
+    inherited = lock
+
+
+def use_inherited(x: int) -> int:
+    with inherited:
+        return x + 1

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import altsem
-from support import GENEROUS, METHODS, get_context, join
+from support import GENEROUS, METHODS, get_context, join, set_up, square, use_inherited
 
 pytestmark = pytest.mark.limit(60)
 
@@ -176,23 +176,6 @@ def test_joining_a_queue(ctx: Any) -> None:
     with pytest.raises(ValueError, match="task_done"):
         tasks.task_done()
     tasks.close()
-
-
-def square(x: int) -> int:
-    return x * x
-
-
-def set_up(lock: Any) -> None:
-    global inherited
-    inherited = lock
-
-
-def use_inherited(x: int) -> int:
-    with inherited:
-        return x + 1
-
-
-inherited: Any
 
 
 def test_pool(ctx: Any) -> None:

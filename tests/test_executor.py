@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from support import GENEROUS, METHODS, get_context
+from support import GENEROUS, METHODS, get_context, set_up, square, use_inherited
 
 pytestmark = pytest.mark.limit(60)
 
@@ -24,25 +24,8 @@ def ctx(request: pytest.FixtureRequest) -> Any:
     return get_context(request.param)
 
 
-def square(x: int) -> int:
-    return x * x
-
-
-def set_up(lock: Any) -> None:
-    global inherited
-    inherited = lock
-
-
-def use_inherited(x: int) -> int:
-    with inherited:
-        return x + 1
-
-
 def kill_myself() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-inherited: Any
 
 
 def test_map_and_submit(ctx: Any) -> None:
