@@ -23,6 +23,7 @@
  */
 #include <errno.h>
 
+#include "spin.h"
 #include "wait.h"
 
 #define BROKEN (UINT64_C(1) << 63)
@@ -75,7 +76,9 @@ int altsem_barrier_wait(altsem_segment *segment, altsem_slot *slot, uint32_t gen
             return -ETIMEDOUT;
         }
         if (result != 0) return result;
-        result = altsem_sleep(segment, slot, ALTSEM_WORD, altsem_low(seen), deadline);
+        altsem_watch watch = {&slot->word, ALTSEM_HOPE_CHANGE, altsem_low(seen), 0, deadline};
+        if (!altsem_spin(&watch))
+            result = altsem_sleep(segment, slot, ALTSEM_WORD, altsem_low(seen), deadline);
         seen = atomic_load_explicit(&slot->word, memory_order_acquire);
     }
 }

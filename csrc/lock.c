@@ -13,7 +13,8 @@ int altsem_lock_try(altsem_slot *slot) { return altsem_fast_try(slot); }
 int altsem_lock_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadline) {
     if (altsem_fast_try(slot) == 0) return 0;
     if (deadline == ALTSEM_NOW) return -ETIMEDOUT;
-    while (altsem_spin(&slot->word, 1))
+    altsem_watch watch = {&slot->word, ALTSEM_HOPE_FREE, 0, 0, deadline};
+    while (altsem_spin(&watch))
         if (altsem_fast_try(slot) == 0) return 0;
     uint64_t seen = altsem_announce(&slot->word);
     for (int result = 0;;) {
@@ -22,10 +23,16 @@ int altsem_lock_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadlin
          * fails somebody else has made one, perhaps a release: look again. */
         seen = altsem_load(&slot->word);
         if (altsem_owner(seen) == 0) continue;
+        /* WOKEN stays meanwhile: no release wakes another. */
+        if (watch.woken && result == 0 && altsem_spin(&watch)) {
+            seen = altsem_load(&slot->word);
+            continue;
+        }
         uint64_t next = (seen & ~(uint64_t)ALTSEM_WOKEN) - (result ? ALTSEM_WAITER : 0);
         if (next != seen && !altsem_step(&slot->word, &seen, next, memory_order_relaxed)) continue;
         if (result) return result;
         result = altsem_sleep(segment, slot, ALTSEM_WORD, altsem_low(next), deadline);
+        watch.woken = result == 0;
         seen = altsem_load(&slot->word);
     }
 }

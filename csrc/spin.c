@@ -1,38 +1,64 @@
 /* spin.c - waiting without sleeping, while that is likely to pay.
  *
- * A sleep and a wake cost two system calls and a trip of the sleeper to a CPU, together 5 to 50 µs.
- * Who expects to get the lock sooner does better to watch the word.  A little watching is worse than
- * none: it only delays the sleep; it pays if it may last about as long as what it saves.  And it can
- * only pay if the one who is waited for is running meanwhile, on another CPU.
+ * A sleep and a wake cost two system calls and a trip of the sleeper to a CPU: 3 µs where the waker
+ * runs on the same CPU, and 30 to 80 µs where it does not and the sleeper's CPU has gone idle (both
+ * measured: docs/benchmarks.md).  Who gets what it waits for sooner than that does better to watch
+ * the word.  There are two ways to watch, because they pay in different places.
  *
- * So each process keeps a budget, which follows what watching brought: a success sets it to a
- * multiple of the time that was needed, a failure halves it.  When others want the CPUs (whoever
- * holds the lock does not run), successes fail to come, and it falls to zero; then one wait in 64
- * tries again with the full measure, and after each vain try twice as many are let go by, up to 4096.  With one usable CPU nobody watches.  Nobody watches either
- * when somebody already sleeps on the word: the release will wake that one.
+ * Short: a microsecond.  Pays where a lock is held for moments by somebody who runs on another CPU.
+ * It is so cheap that only experience stops it: each success lessens the doubt, each failure adds
+ * to it, and in full doubt one wait in 64 tries again.  It is done even while others sleep on the
+ * word: else one sleeper would send all the others to sleep after it, every release would have
+ * somebody to wake, and that state would never end (measured: twice the time, with 8 processes).
+ *
+ * Long: about as long as the dearest sleep and wake, for it pays only if it outlasts one.  Two that
+ * hand something to and fro and sleep in between need such a wake each time; once both watch, none.
+ * After the first moments it yields the CPU at each turn: the one who is waited for may be ready to
+ * run on this very CPU, and two that are both ready get two CPUs from the scheduler.  Never done
+ * while others sleep, for they come first.  Each failure closes this way for 32 times as long as it
+ * lasted, and twice that after the next; so it costs 3 % at the very most, and less than 1 % where it
+ * is of no use.  A yield that comes back late let a stranger run for its whole slice: then none is
+ * tried for 64 times as long.
+ *
+ * With one usable CPU nobody watches: who is waited for cannot be running.
+ *
+ * What is learnt is kept for each word, lest a lock that is quickly free and a queue that is long
+ * empty teach each other wrong; by a hash of the address, and by relaxed stores: lessons that
+ * collide or overwrite each other are only worse estimates.
  */
 #define _GNU_SOURCE
 #include "spin.h"
 
-#include <fcntl.h>
 #include <sched.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
+#include "cpus.h"
 #include "wait.h"
 
-#define MOST 40000 /* ns: about the dearest sleep and wake */
-#define LEAST 500  /* ns: less is not worth the bookkeeping */
-#define SELDOM 64
-#define MOST_SELDOM 4096
-#define LOOKS 16 /* between two looks at the clock */
+#define SHORT 1000       /* ns */
+#define LONG 100000      /* ns: about the dearest sleep and wake */
+#define YIELD_AFTER 2000 /* ns */
+#define LATE 50000       /* ns: what a yield takes if somebody else had the CPU for a slice */
+#define LATE_COUNTS 64
+#define FIRST_CLOSURE (32 * LONG)
+#define LAST_CLOSURE 20000000 /* ns */
+#define DOUBT 64
+#define TRUST 4   /* how much doubt a success takes away */
+#define SELDOM 64 /* in doubt, one wait of so many */
+#define MANY 4096
+#define LOOKS 16  /* between two looks at the clock */
 
-static _Atomic int32_t budget = MOST;
-static _Atomic uint32_t refused;          /* waits let go by since the last try */
-static _Atomic uint32_t between = SELDOM; /* how many to let go by */
-static _Atomic uint32_t cpus;             /* 0: not known yet */
+enum { LESSONS = 64 };
+static struct lesson {
+    _Atomic int32_t doubt;
+    _Atomic int32_t closure; /* ns: how long the last failure closed the long way */
+    _Atomic int64_t closed_until;
+} lessons[LESSONS];
+static _Atomic int64_t no_yield_until;
+static _Atomic uint32_t doubtful; /* waits that were in doubt */
+static _Atomic uint32_t alone;    /* waits with one CPU */
+
+#define get(field) atomic_load_explicit(&(field), memory_order_relaxed)
+#define put(field, value) atomic_store_explicit(&(field), value, memory_order_relaxed)
 
 static inline void rest(void) {
 #if defined(__x86_64__) || defined(__i386__)
@@ -44,95 +70,118 @@ static inline void rest(void) {
 #endif
 }
 
-static int read_file(const char *path, char *text, size_t size) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return -1;
-    ssize_t length = read(fd, text, size - 1);
-    close(fd);
-    if (length <= 0) return -1;
-    text[length] = 0;
-    return 0;
-}
-
-/* CPUs' worth of time that the cgroup allows, 0 for no limit. */
-static double quota(void) {
-    char text[64];
-    if (read_file("/sys/fs/cgroup/cpu.max", text, sizeof text) == 0) {
-        char *space = strchr(text, ' ');
-        return text[0] != 'm' && space ? strtod(text, NULL) / strtod(space, NULL) : 0;
-    }
-    double time = 0, period = 0;
-    if (read_file("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", text, sizeof text) == 0)
-        time = strtod(text, NULL);
-    if (read_file("/sys/fs/cgroup/cpu/cpu.cfs_period_us", text, sizeof text) == 0)
-        period = strtod(text, NULL);
-    return time > 0 && period > 0 ? time / period : 0;
-}
-
-static unsigned by_affinity(void) {
-#ifdef CPU_COUNT
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) return (unsigned)CPU_COUNT(&set);
-#endif
-    long online = sysconf(_SC_NPROCESSORS_ONLN);
-    return online > 0 ? (unsigned)online : 1;
-}
-
-/* How many CPUs this process may use at a time: affinity and cgroup quota.  At least 1. */
-static unsigned usable_cpus(void) {
-    unsigned known = atomic_load_explicit(&cpus, memory_order_relaxed);
-    if (known) return known;
-    unsigned usable = by_affinity();
-    double allowed = quota();
-    if (allowed > 0 && allowed < usable) usable = allowed < 1 ? 1 : (unsigned)allowed;
-    atomic_store_explicit(&cpus, usable, memory_order_relaxed);
-    return usable;
-}
-
 void altsem_spin_after_fork(void) {
-    atomic_store_explicit(&cpus, 0, memory_order_relaxed);
-    atomic_store_explicit(&budget, MOST, memory_order_relaxed);
-    atomic_store_explicit(&between, SELDOM, memory_order_relaxed);
+    altsem_cpus_forget();
+    put(no_yield_until, 0);
+    for (int i = 0; i < LESSONS; i++) {
+        put(lessons[i].doubt, 0);
+        put(lessons[i].closure, 0);
+        put(lessons[i].closed_until, 0);
+    }
 }
 
-/* Several threads learn at once, and may overwrite each other's lesson: it is only an estimate. */
-static void learn(int32_t limit, int64_t needed, int success) {
-    int64_t next = success ? (3 * (int64_t)limit + 8 * needed) / 4 : limit / 2;
-    if (next > MOST) next = MOST;
-    if (success && next < LEAST) next = LEAST;
-    if (next < LEAST) next = 0;
-    atomic_store_explicit(&budget, (int32_t)next, memory_order_relaxed);
+static struct lesson *lesson_of(const _Atomic uint64_t *word) {
+    uint32_t slot = (uint32_t)((uintptr_t)word / ALTSEM_SLOT_BYTES);
+    return &lessons[slot * UINT32_C(2654435769) >> 26];
+}
+static_assert(LESSONS == 1 << (32 - 26), "the hash fills the table");
+
+static int is_there(const altsem_watch *watch, uint64_t seen) {
+    if (watch->hope == ALTSEM_HOPE_FREE) return altsem_owner(seen) == 0;
+    if (watch->hope == ALTSEM_HOPE_TOKEN) return altsem_low(seen) != 0;
+    return altsem_low(seen) != watch->low;
 }
 
-static int watch(const _Atomic uint64_t *word, int until_zero, int32_t limit) {
-    int64_t start = altsem_clock(), now = start;
-    while (now - start < limit) {
+/* Whether others sleep on the word and come first.  What is hoped for in a CHANGE is for all. */
+static int others_first(const altsem_watch *watch, uint64_t seen) {
+    return watch->hope != ALTSEM_HOPE_CHANGE && !watch->woken && altsem_high(seen) != 0;
+}
+
+static void succeeded(struct lesson *lesson, int shortly) {
+    int32_t doubt = get(lesson->doubt);
+    if (!shortly) put(lesson->closure, get(lesson->closure) / 2);
+    else if (doubt) put(lesson->doubt, doubt > TRUST ? doubt - TRUST : 0);
+}
+
+static void failed_shortly(struct lesson *lesson) {
+    int32_t doubt = get(lesson->doubt);
+    if (doubt >= DOUBT) return;
+    put(lesson->doubt, doubt + 1);
+    if (doubt + 1 == DOUBT) altsem_cpus_forget(); /* the affinity may have changed */
+}
+
+static void failed_long(struct lesson *lesson, int64_t now) {
+    int32_t closure = get(lesson->closure) * 2;
+    if (closure < FIRST_CLOSURE) closure = FIRST_CLOSURE;
+    if (closure > LAST_CLOSURE) closure = LAST_CLOSURE;
+    put(lesson->closure, closure);
+    put(lesson->closed_until, now + closure);
+}
+
+/* Lets others run; the time afterwards. */
+static int64_t yield(int64_t now) {
+    if (now < get(no_yield_until)) return now;
+    sched_yield();
+    int64_t after = altsem_clock();
+    if (after - now > LATE) put(no_yield_until, after + LATE_COUNTS * (after - now));
+    return after;
+}
+
+static int run(const altsem_watch *watch, struct lesson *lesson, int64_t start, int64_t limit) {
+    int shortly = 1;
+    for (int64_t now = start;;) {
         for (int i = 0; i < LOOKS; i++) {
-            uint64_t seen = altsem_load(word);
-            if (until_zero ? altsem_owner(seen) == 0 : altsem_low(seen) != 0) {
-                learn(limit, now - start, 1);
+            uint64_t seen = altsem_load(watch->word);
+            if (is_there(watch, seen)) {
+                succeeded(lesson, shortly);
                 return 1;
             }
-            if (altsem_high(seen) != 0) return 0; /* says nothing about watching */
+            if (!shortly && others_first(watch, seen)) return 0; /* teaches nothing */
             rest();
         }
         now = altsem_clock();
+        if (shortly && now - start >= SHORT) {
+            failed_shortly(lesson);
+            shortly = 0;
+        }
+        if (now - start >= limit) break;
+        if (now - start >= YIELD_AFTER) now = yield(now);
     }
-    learn(limit, 0, 0);
+    if (limit == LONG) failed_long(lesson, altsem_clock());
     return 0;
 }
 
-int altsem_spin(const _Atomic uint64_t *word, int until_zero) {
-    if (altsem_high(altsem_load(word)) != 0 || usable_cpus() < 2) return 0;
-    int32_t limit = atomic_load_explicit(&budget, memory_order_relaxed);
-    if (limit != 0) return watch(word, until_zero, limit);
-    uint32_t pause = atomic_load_explicit(&between, memory_order_relaxed);
-    if (atomic_fetch_add_explicit(&refused, 1, memory_order_relaxed) < pause) return 0;
-    atomic_store_explicit(&refused, 0, memory_order_relaxed);
-    atomic_store_explicit(&cpus, 0, memory_order_relaxed); /* the affinity may have changed since */
-    if (usable_cpus() < 2) return 0;
-    int paid = watch(word, until_zero, MOST);
-    uint32_t next = paid ? SELDOM : pause < MOST_SELDOM ? pause * 2 : MOST_SELDOM;
-    atomic_store_explicit(&between, next, memory_order_relaxed);
-    return paid;
+/* Whether a short way is worth trying. */
+static int trusted(struct lesson *lesson) {
+    return get(lesson->doubt) < DOUBT ||
+           atomic_fetch_add_explicit(&doubtful, 1, memory_order_relaxed) % SELDOM == 0;
+}
+
+static int give_way(const altsem_watch *watch, struct lesson *lesson) {
+    if (atomic_fetch_add_explicit(&alone, 1, memory_order_relaxed) % MANY == MANY - 1)
+        altsem_cpus_forget();
+    if (others_first(watch, altsem_load(watch->word))) return 0;
+    int64_t now = altsem_clock();
+    if (now < get(no_yield_until) || !trusted(lesson)) return 0;
+    for (int i = 0; i < 2; i++) {
+        now = yield(now);
+        if (is_there(watch, altsem_load(watch->word))) {
+            succeeded(lesson, 1);
+            return 1;
+        }
+    }
+    failed_shortly(lesson);
+    return 0;
+}
+
+int altsem_spin(const altsem_watch *watch) {
+    struct lesson *lesson = lesson_of(watch->word);
+    if (altsem_cpus() < 2) return give_way(watch, lesson);
+    int64_t now = altsem_clock();
+    int closed = others_first(watch, altsem_load(watch->word)) || now < get(lesson->closed_until);
+    if (closed && !trusted(lesson)) return 0;
+    int64_t limit = closed ? SHORT : LONG;
+    if (watch->deadline - now < limit) limit = watch->deadline - now;
+    if (limit <= 0) return 0;
+    return run(watch, lesson, now, limit);
 }
