@@ -45,7 +45,7 @@
 #define TRUST 4   /* how much doubt a success takes away */
 #define SELDOM 64 /* in doubt, one wait of so many */
 #define MANY 4096
-#define LOOKS 16  /* between two looks at the clock */
+#define LOOKS 16 /* between two looks at the clock */
 
 enum { LESSONS = 64 };
 static struct lesson {
