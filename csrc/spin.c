@@ -15,12 +15,15 @@
  * hand something to and fro and sleep in between need such a wake each time; once both watch, none.
  * After the first moments it yields the CPU at each turn: the one who is waited for may be ready to
  * run on this very CPU, and two that are both ready get two CPUs from the scheduler.  Never done
- * while others sleep, for they come first.  Each failure closes this way for 32 times as long as it
- * lasted, and twice that after the next; so it costs 3 % at the very most, and less than 1 % where it
- * is of no use.  A yield that comes back late let a stranger run for its whole slice: then none is
- * tried for 64 times as long.
+ * while others sleep, for they come first; nor by one who was woken: no release wakes another before
+ * that one has decided, so it must not give its CPU away.  Each failure closes this way for 32 times
+ * as long as it lasted, and for twice that after the next; so it costs 3 % at the very most, and less
+ * than 1 % where it is of no use.  A yield that comes back late let a stranger run for its slice: then
+ * none is made for 64 times as long.
  *
- * With one usable CPU nobody watches: who is waited for cannot be running.
+ * With one usable CPU nobody watches, for who is waited for cannot be running.  Instead the CPU is
+ * yielded, twice: a round trip of two processes then takes two switches, and no sleep and no wake.
+ * Doubt and late yields stop this too.
  *
  * What is learnt is kept for each word, lest a lock that is quickly free and a queue that is long
  * empty teach each other wrong; by a hash of the address, and by relaxed stores: lessons that
@@ -94,7 +97,7 @@ static int is_there(const altsem_watch *watch, uint64_t seen) {
 
 /* Whether others sleep on the word and come first.  What is hoped for in a CHANGE is for all. */
 static int others_first(const altsem_watch *watch, uint64_t seen) {
-    return watch->hope != ALTSEM_HOPE_CHANGE && !watch->woken && altsem_high(seen) != 0;
+    return watch->hope != ALTSEM_HOPE_CHANGE && altsem_high(seen) != 0;
 }
 
 static void succeeded(struct lesson *lesson, int shortly) {
@@ -178,7 +181,8 @@ int altsem_spin(const altsem_watch *watch) {
     struct lesson *lesson = lesson_of(watch->word);
     if (altsem_cpus() < 2) return give_way(watch, lesson);
     int64_t now = altsem_clock();
-    int closed = others_first(watch, altsem_load(watch->word)) || now < get(lesson->closed_until);
+    int closed = watch->woken || others_first(watch, altsem_load(watch->word)) ||
+                 now < get(lesson->closed_until);
     if (closed && !trusted(lesson)) return 0;
     int64_t limit = closed ? SHORT : LONG;
     if (watch->deadline - now < limit) limit = watch->deadline - now;
