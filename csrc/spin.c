@@ -19,7 +19,7 @@
  * that one has decided, so it must not give its CPU away.  Each failure closes this way for 32 times
  * as long as it lasted, and for twice that after the next; so it costs 3 % at the very most, and less
  * than 1 % where it is of no use.  A yield that comes back late let a stranger run for its slice: then
- * none is made for 64 times as long.
+ * none is made for 8 times as long, and twice that whenever it happens again, up to 512 times.
  *
  * With one usable CPU nobody watches, for who is waited for cannot be running.  Instead the CPU is
  * yielded, twice: a round trip of two processes then takes two switches, and no sleep and no wake.
@@ -41,7 +41,9 @@
 #define LONG 100000      /* ns: about the dearest sleep and wake */
 #define YIELD_AFTER 2000 /* ns */
 #define LATE 50000       /* ns: what a yield takes if somebody else had the CPU for a slice */
-#define LATE_COUNTS 64
+#define LATE_FIRST 8     /* times what it took: for so long no yield, after a first late one */
+#define LATE_LAST 512    /* the same, after many in a row */
+#define QUIET 4          /* times the last ban: a late yield after so long is a first one again */
 #define FIRST_CLOSURE (32 * LONG)
 #define LAST_CLOSURE 20000000 /* ns */
 #define DOUBT 64
@@ -56,7 +58,7 @@ static struct lesson {
     _Atomic int32_t closure; /* ns: how long the last failure closed the long way */
     _Atomic int64_t closed_until;
 } lessons[LESSONS];
-static _Atomic int64_t no_yield_until;
+static _Atomic int64_t no_yield_until, banned_for;
 static _Atomic uint32_t doubtful; /* waits that were in doubt */
 static _Atomic uint32_t alone;    /* waits with one CPU */
 
@@ -76,6 +78,7 @@ static inline void rest(void) {
 void altsem_spin_after_fork(void) {
     altsem_cpus_forget();
     put(no_yield_until, 0);
+    put(banned_for, 0);
     for (int i = 0; i < LESSONS; i++) {
         put(lessons[i].doubt, 0);
         put(lessons[i].closure, 0);
@@ -121,12 +124,21 @@ static void failed_long(struct lesson *lesson, int64_t now) {
     put(lesson->closed_until, now + closure);
 }
 
+/* A late yield may have been only the partner at work; late ones in a row are strangers. */
+static void came_late(int64_t now, int64_t took) {
+    int64_t ban = get(banned_for), quiet = now - get(no_yield_until);
+    ban = quiet > QUIET * ban ? LATE_FIRST * took : 2 * ban;
+    if (ban > LATE_LAST * took) ban = LATE_LAST * took;
+    put(banned_for, ban);
+    put(no_yield_until, now + ban);
+}
+
 /* Lets others run; the time afterwards. */
 static int64_t yield(int64_t now) {
     if (now < get(no_yield_until)) return now;
     sched_yield();
     int64_t after = altsem_clock();
-    if (after - now > LATE) put(no_yield_until, after + LATE_COUNTS * (after - now));
+    if (after - now > LATE) came_late(after, after - now);
     return after;
 }
 

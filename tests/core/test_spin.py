@@ -6,7 +6,7 @@ functions of the test.  So nothing here depends on the speed of the machine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +20,7 @@ from core.kit import FOREVER
 
 FREE, TOKEN, CHANGE = range(3)
 WAITER = 1 << 32
+SLICE = 4_000_000  # ns that the scheduler gives to a stranger
 TURN = 300  # ns between two looks at the clock, about what 16 pauses take
 
 CDEF = """
@@ -27,7 +28,9 @@ CDEF = """
 #define LONG ...
 #define YIELD_AFTER ...
 #define LATE ...
-#define LATE_COUNTS ...
+#define LATE_FIRST ...
+#define LATE_LAST ...
+#define QUIET ...
 #define FIRST_CLOSURE ...
 #define LAST_CLOSURE ...
 #define DOUBT ...
@@ -137,8 +140,8 @@ class World:
 
 
 @pytest.fixture
-def world(module: ModuleType) -> Iterator[World]:
-    yield World(module)
+def world(module: ModuleType) -> World:
+    return World(module)
 
 
 def short_of(world: World) -> int:
@@ -297,19 +300,42 @@ def test_a_watch_that_a_deadline_cut_short_teaches_nothing_about_long_ones(world
     assert world.spin()[1] >= world.lib.LONG
 
 
-def test_a_stranger_on_the_cpu_stops_the_yields(world: World) -> None:
-    slice_ = 4_000_000
-    world.yield_takes = slice_
+def banned_for(world: World, step: int) -> int:
+    """Lets a yield be late, and tells how long none is made then, at most one step too much."""
+    world.cpus, world.yield_takes = 1, SLICE
+    yields = world.yields
+    world.spin()
+    assert world.yields == yields + 1
+    start, yields = world.now, world.yields
+    world.yield_takes = 0
+    while world.yields == yields:
+        world.now += step
+        world.spin()
+    return world.now - start
+
+
+def test_strangers_on_the_cpu_stop_the_yields(world: World) -> None:
+    """For longer each time, up to a limit; after a quiet time it begins anew."""
+    lib = world.lib
+    times = [lib.LATE_FIRST * 2**i for i in range(8)]
+    expected = [min(t, lib.LATE_LAST) for t in times]
+    assert expected[-2:] == [lib.LATE_LAST] * 2
+    for number in [*expected, lib.LATE_LAST]:
+        ban = number * SLICE
+        assert ban <= banned_for(world, ban // 8) <= ban * 1.2
+    world.now += (lib.QUIET + 1) * lib.LATE_LAST * SLICE
+    ban = lib.LATE_FIRST * SLICE
+    assert ban <= banned_for(world, ban // 8) <= ban * 1.2
+
+
+def test_with_two_cpus_strangers_stop_the_yields_too(world: World) -> None:
+    world.yield_takes = SLICE
     world.spin()
     assert world.yields == 1  # it came back when the watch was over
-    banned_until = world.now + world.lib.LATE_COUNTS * slice_
-    while world.now < banned_until - 1_000_000:
-        world.spin()
-        world.now += 500_000
+    world.yield_takes = 0
+    world.now += world.lib.LAST_CLOSURE
+    assert world.spin()[1] >= world.lib.LONG  # watches, and does not yield
     assert world.yields == 1
-    world.now = banned_until + world.lib.LAST_CLOSURE
-    world.spin()
-    assert world.yields == 2
 
 
 def test_with_one_cpu_it_only_gives_way(world: World) -> None:
@@ -338,13 +364,13 @@ def test_with_one_cpu_it_stops_giving_way_in_vain(world: World) -> None:
 
 def test_with_one_cpu_a_stranger_stops_the_yields_and_teaches_nothing(world: World) -> None:
     world.cpus = 1
-    world.yield_takes = 4_000_000
+    world.yield_takes = SLICE
     world.spin()
     yields = world.yields
     for _ in range(10 * world.lib.DOUBT):
         world.spin()
     assert world.yields == yields
-    world.now += (world.lib.LATE_COUNTS + 1) * 4_000_000
+    world.now += (world.lib.LATE_FIRST + 1) * SLICE
     world.spin()
     assert world.yields == yields + 1  # trusted still; the second is not tried: the first was late
 
