@@ -7,4 +7,9 @@
 unsigned altsem_cpus(void);
 void altsem_cpus_forget(void);
 
+/* The CPUs' worth of time that the control groups allow, 0 for no limit: the smallest quota of the
+ * group that the file `membership` (/proc/self/cgroup) names and of those above it, in the hierarchy
+ * mounted at `mount` (/sys/fs/cgroup).  What cannot be read sets no limit. */
+double altsem_cpu_quota(const char *mount, const char *membership);
+
 #endif

@@ -21,6 +21,9 @@ enum altsem_which { ALTSEM_WORD = 0, ALTSEM_WORD2 = 1 };
 int altsem_sleep(altsem_segment *, altsem_slot *, enum altsem_which, uint32_t, int64_t);
 void altsem_wake(altsem_segment *, altsem_slot *, enum altsem_which, uint32_t);
 int64_t altsem_clock(void);
+unsigned altsem_cpus(void);
+void altsem_cpus_forget(void);
+double altsem_cpu_quota(const char *mount, const char *membership);
 uint64_t altsem_self(void);
 uint64_t altsem_id_of(uint32_t pid);
 uint32_t altsem_pid_namespace(void);
@@ -60,7 +63,7 @@ def build(folder: Path) -> Path:
     ffi.set_source(
         "_altsem_core",
         # The last line is for the code that cffi writes; ours is compiled without it.
-        '#include "owner.h"\n#include "segment.h"\n'
+        '#include "cpus.h"\n#include "owner.h"\n#include "segment.h"\n'
         + "".join(f"#define {name} {value}\n" for name, value in OFFSETS.items())
         +        '#pragma GCC diagnostic ignored "-Wunused-parameter"\n'
         '#pragma GCC diagnostic ignored "-Wmissing-field-initializers"\n',
