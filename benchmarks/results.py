@@ -1,0 +1,28 @@
+"""What one run has found so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+from .machine import machine
+from .quick import quick
+from .row import Row
+
+
+@dataclass
+class Results:
+    rows: list[Row] = field(default_factory=list)
+    more: dict[str, Any] = field(default_factory=dict)  # what is no pair, by the name in the JSON
+    start: float = field(default_factory=perf_counter)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As it is kept in the JSON file from which the page is made."""
+        elapsed = f"{perf_counter() - self.start:.0f} s"
+        return {
+            "machine": machine(),
+            "run": elapsed + (", the short run" if quick() else ""),
+            "rows": [row.as_dict() for row in self.rows],
+            **self.more,
+        }
