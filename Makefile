@@ -45,8 +45,7 @@ conformance: $(BUILT)  ## CPython's own suite, over altsem: docs/conformance.md 
 	$(PY) tests/conformance/report.py $(ARGS) $(PYTHONS)
 
 bench: $(VENV)/.with-bench  ## the figures of docs/benchmarks.md (QUICK=1, ARGS=... for pytest)
-	$(PY) -m pytest -q -o addopts= -o testpaths=benchmarks -o 'python_files=bench_*.py' \
-	    --benchmark-only --benchmark-quiet -p no:cacheprovider $(ARGS)
+	$(PY) -m pytest -c benchmarks/pytest.ini --rootdir=. $(ARGS)
 
 clean:  ## removes what make made
 	rm -rf .venv build src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .benchmarks

@@ -41,9 +41,7 @@ def crowds(
 
 
 # Of 32 processes the shares tell about the scheduler.
-@pytest.mark.parametrize(
-    ("count", "share_at_least"), [(2, 0.5), (4, 0.5), (8, 0.5), (32, None)]
-)
+@pytest.mark.parametrize(("count", "share_at_least"), [(2, 0.5), (4, 0.5), (8, 0.5), (32, None)])
 def test_contended_lock(pair: Pair, count: int, share_at_least: float | None) -> None:
     work = f"contended Lock, {count} processes"
     crowds(pair, work, (OURS.Lock(), FORK.Lock()), count, 1, 0.67, share_at_least)

@@ -6,7 +6,7 @@ from contextlib import closing, nullcontext
 
 import pytest
 
-from .apart import Apart, Make, Place
+from .apart import PAIRS, Apart, Make, Place
 from .conftest import Pair
 from .partner import barrier_of, condition_trip, event_trip, ping_pong, thread_ping_pong
 from .places import busy_cpus, one_busy_cpu, one_cpu
@@ -23,7 +23,7 @@ def trips(
     n: int = 400,
 ) -> None:
     with closing(Apart(make, n, place)) as apart:
-        pair(work, "native", apart.ours, apart.theirs, at_most, 21)
+        pair(work, "native", apart.ours, apart.theirs, at_most, 6 * PAIRS)
 
 
 def test_ping_pong(pair: Pair) -> None:

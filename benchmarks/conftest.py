@@ -7,13 +7,15 @@ reached fails nothing: the summary and the page tell.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 
 from . import clock
+from .machine import machine
 from .paired import Timing, paired
 from .quick import scaled
 from .report import write
@@ -73,11 +75,13 @@ def pytest_deselected(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    report: Any = yield
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
     if not report.passed:
         item.config.stash[_partial] = True
-    return report  # noqa: B901
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -117,8 +121,6 @@ def pair(request: pytest.FixtureRequest, benchmark: Any, results: Results) -> Pa
 
 
 def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
-    from .machine import machine
-
     machine_info.pop("node", None)
     machine_info.update(machine())
 
@@ -133,6 +135,9 @@ def pytest_terminal_summary(
             part = row.part
             terminalreporter.section(part)
         terminalreporter.write_line(line(row))
+    for name, figures in results.more.items():
+        terminalreporter.section(name)
+        terminalreporter.write_line(json.dumps(figures, indent=1))
     if exitstatus == pytest.ExitCode.OK and results.rows and not config.stash[_partial]:
         terminalreporter.write_line(f"written: {write(results.as_dict())}")
     else:

@@ -1,4 +1,4 @@
-"""What we are measured against.  Packages are imported when needed: not every run needs them all."""
+"""What we are measured against.  Packages are imported late: not every run needs them all."""
 
 from __future__ import annotations
 

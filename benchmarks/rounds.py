@@ -1,4 +1,4 @@
-"""Rounds in one process: each is `n` times the same, in a loop that the interpreter does not leave."""
+"""Rounds in one process: each is `n` times the same, in a loop in one function."""
 
 from __future__ import annotations
 

@@ -38,6 +38,6 @@ def line(row: Row) -> str:
     spread = f"[{ratio(found.low)}, {ratio(found.high)}]"
     limit = f"{asked(row)}: {verdict(row).upper()}" if asked(row) else ""
     return (
-        f"{row.work:44.44} / {row.peer:20.20} {ratio(found.ratio):>7} {spread:<18} "
+        f"{row.work:45} / {row.peer:23} {ratio(found.ratio):>7} {spread:<18} "
         f"{seconds(found.ours):>8} {seconds(found.theirs):>8}  {limit} {row.note}"
     ).rstrip()
