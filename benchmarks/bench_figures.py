@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .quick import quick, scaled
+from .quick import quick
 from .results import Results
 
 pytestmark = pytest.mark.benchmark(timer=perf_counter, group="Figures that are no pairs")
@@ -30,7 +30,7 @@ def keep(benchmark: Any, results: Results) -> Keep:
 def test_million_locks(keep: Keep) -> None:
     from . import million
 
-    keep("million", million.run, scaled(1_000_000))
+    keep("million", million.run)
 
 
 def test_growth(keep: Keep) -> None:

@@ -19,7 +19,7 @@ HEAD = """# Benchmarks
 Made by `make bench`, `make bench PYTHON=…` for another interpreter; do not edit.  Each ratio is
 the time of altsem as a part of the peer's: the median over paired rounds, ours and theirs in turn
 in one run, with the range of the middle 80 % of the rounds.  "At most" is what the design asks for.
-Times are seconds per operation, the medians.  Where two hand something to and fro, the processes
+Times are per operation, the medians.  Where two hand something to and fro, the processes
 are made anew every few rounds, for where the scheduler puts them decides what a wake-up costs.
 Shares are those of the crowd: how often the one that got the lock least had it, by the one that got
 it most.

@@ -15,6 +15,7 @@ from typing import Any
 from .crowd import Crowd
 from .paired import Timing
 from .peers import FORK, OURS, PackageLock, sysv_semaphore
+from .places import one_cpu
 from .rounds import with_statement
 from .waker import Waker
 
@@ -36,6 +37,17 @@ def make_lock(kind: str, path: Path) -> Any:
     return lock
 
 
+def on_one_cpu(timing: Timing) -> Timing:
+    """All kinds on the same CPU: two that are alike do not always run at the same speed, and a
+    process that is alone stays where it is."""
+
+    def go() -> float:
+        with one_cpu():
+            return timing()
+
+    return go
+
+
 def serve(kind: str) -> None:
     """Reads what to do, line by line, and answers with a time each, in seconds per operation."""
     with contextlib.ExitStack() as left:
@@ -51,7 +63,7 @@ def serve(kind: str) -> None:
         def timing(what: str) -> Timing:
             word, _, count = what.partition(" ")
             if word == "uncontended":
-                return with_statement(lock(), UNCONTENDED)
+                return on_one_cpu(with_statement(lock(), UNCONTENDED))
             if word == "contended":
                 return left.enter_context(contextlib.closing(Crowd(lock(), int(count))))
             return left.enter_context(contextlib.closing(Waker(lock())))
