@@ -53,7 +53,7 @@ def test_contended(
 ) -> None:
     what = f"contended {count}"
     ours, theirs = servers(backend).does(what), servers(peer).does(what)
-    pair(f"{backend}, contended, {count} processes", peer, ours, theirs, at_most, 11)
+    pair(f"{backend}, contended, {count} processes", peer, ours, theirs, at_most, 15)
 
 
 class Kept:

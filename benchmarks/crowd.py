@@ -9,7 +9,6 @@ from time import perf_counter, sleep
 from typing import Any
 
 from .peers import FORK
-from .quick import quick
 
 
 class Crowd:
@@ -18,14 +17,14 @@ class Crowd:
     One round: they run for a while; its time is seconds per operation, over all of them.  The
     smallest share divided by the largest is kept, for the median over the rounds.
 
-    A round lasts 0.3 s (in the short run 0.1 s).  Where there are more processes than CPUs, each
-    runs for slices of some 4 ms and then waits for all the others' slices: in a much shorter round
-    eight processes on two CPUs get so few slices each that the shares tell of the scheduler alone.
-    Of 32 processes that is true at 0.3 s as well.
+    A round lasts 0.3 s unless nobody looks at the shares.  Where there are more processes than
+    CPUs, each runs for slices of some 4 ms and then waits for all the others' slices: in a much
+    shorter round eight processes on two CPUs get so few slices each that the shares tell of the
+    scheduler alone.  Of 32 processes that is true at 0.3 s as well.
     """
 
-    def __init__(self, lock: Any, count: int, threads: int = 1) -> None:
-        self._seconds = 0.1 if quick() else 0.3
+    def __init__(self, lock: Any, count: int, threads: int = 1, seconds: float = 0.3) -> None:
+        self._seconds = seconds
         self._shares: list[float] = []
         # [0] the round that is running, 0 none; [1] how often the lock was taken; a counter each.
         self._board = FORK.RawArray(ctypes.c_long, 2 + count * threads)

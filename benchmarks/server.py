@@ -16,11 +16,13 @@ from .crowd import Crowd
 from .paired import Timing
 from .peers import FORK, OURS, PackageLock, sysv_semaphore
 from .places import one_cpu
+from .quick import quick
 from .rounds import with_statement
 from .waker import Waker
 
 BACKENDS = ("futex", "sysv", "filelock")
 UNCONTENDED = 20_000
+ROUND = 0.1 if quick() else 0.3  # seconds that a crowd runs
 
 
 def make_lock(kind: str, path: Path) -> Any:
@@ -65,7 +67,9 @@ def serve(kind: str) -> None:
             if word == "uncontended":
                 return on_one_cpu(with_statement(lock(), UNCONTENDED))
             if word == "contended":
-                return left.enter_context(contextlib.closing(Crowd(lock(), int(count))))
+                return left.enter_context(
+                    contextlib.closing(Crowd(lock(), int(count), seconds=ROUND))
+                )
             return left.enter_context(contextlib.closing(Waker(lock())))
 
         for line in sys.stdin:
