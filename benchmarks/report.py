@@ -32,13 +32,19 @@ def docs() -> Path:
 
 
 def write(figures: dict[str, Any]) -> Path:
-    """Adds this interpreter's figures to those of the others, and makes the page anew from all."""
+    """Adds this interpreter's figures to those of the others, and makes the page anew from all.
+
+    Those that were written in another form are left out until their run is made again.
+    """
     folder = docs()
     folder.mkdir(exist_ok=True)
     version = ".".join(figures["machine"]["Python"].split()[1].split(".")[:2])
     (folder / f"benchmarks-{version}.json").write_text(json.dumps(figures, indent=1) + "\n")
     files = sorted(folder.glob("benchmarks-*.json"), key=lambda file: int(file.stem.split(".")[1]))
-    sections = [section(json.loads(file.read_text()), folder, file.stem) for file in files]
+    known = [(json.loads(file.read_text()), file.stem) for file in files]
+    sections = [
+        section(kept, folder, stem) for kept, stem in known if kept.get("form") == figures["form"]
+    ]
     page = folder / "benchmarks.md"
     page.write_text("\n".join([HEAD, *sections, notes()]).rstrip() + "\n")
     return page

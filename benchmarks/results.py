@@ -10,6 +10,8 @@ from .machine import machine
 from .quick import quick
 from .row import Row
 
+FORM = 2  # of the JSON file: what was written in another is not shown
+
 
 @dataclass
 class Results:
@@ -21,6 +23,7 @@ class Results:
         """As it is kept in the JSON file from which the page is made."""
         elapsed = f"{perf_counter() - self.start:.0f} s"
         return {
+            "form": FORM,
             "machine": machine(),
             "run": elapsed + (", the short run" if quick() else ""),
             "rows": [row.as_dict() for row in self.rows],

@@ -142,9 +142,11 @@ def test_chart() -> None:
 def test_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALTSEM_BENCH_DOCS", str(tmp_path))
     monkeypatch.setattr(report, "more", lambda *_: ["### More\n"])
+    (tmp_path / "benchmarks-3.12.json").write_text('{"rows": []}')  # of another form
     for version in ("3.9.1", "3.13.0"):
         report.write(
             {
+                "form": 2,
                 "machine": {"CPUs": "2", "Python": f"CPython {version}"},
                 "run": "1 s",
                 "rows": [row.as_dict() for row in ROWS],
