@@ -44,8 +44,8 @@ lint: $(VENV)/.with-dev  ## style and types: ruff, mypy, clang-format
 conformance: $(BUILT)  ## CPython's own suite, over altsem: docs/conformance.md (PYTHONS=... ARGS=...)
 	$(PY) tests/conformance/report.py $(ARGS) $(PYTHONS)
 
-bench: $(VENV)/.with-bench  ## the figures of docs/benchmarks.md
-	$(PY) -m benchmarks $(ARGS)
+bench: $(VENV)/.with-bench  ## the figures of docs/benchmarks.md (QUICK=1, ARGS=... for pytest)
+	$(PY) -m pytest -c benchmarks/pytest.ini --rootdir=. $(ARGS)
 
 clean:  ## removes what make made
 	rm -rf .venv build src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .benchmarks

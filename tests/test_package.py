@@ -125,5 +125,5 @@ def test_source_archive_is_complete(tmp_path: Path) -> None:
         packed = {name.partition("/")[2] for name in opened.getnames()}
     wanted = {str(path.relative_to(ROOT)) for path in project_files()}
     # What only matters in a checkout stays there.
-    wanted = {name for name in wanted if not name.startswith((".ci/", "docs/", "benchmarks/"))}
+    wanted = {name for name in wanted if not name.startswith((".ci/", "docs/"))}
     assert wanted - {".gitignore", ".editorconfig"} <= packed

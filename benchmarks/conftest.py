@@ -1,0 +1,144 @@
+"""The fixture that measures a pair, and what becomes of the rows at the end.
+
+`make bench` is the full run.  Only such a run, with nothing deselected, skipped or failed, writes
+docs/benchmarks*; a partial one (`make bench ARGS="-k condition"`) only prints.  A limit that is not
+reached fails nothing: the summary and the page tell.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from . import clock
+from .machine import machine
+from .paired import Timing, paired
+from .quick import scaled
+from .report import write
+from .results import Results
+from .row import Limits, Row, summary
+from .text import line, verdict
+
+HERE = Path(__file__).parent
+
+# In the order of the page.  First what wants a process that has not forked yet.
+FILES = tuple(
+    f"bench_{name}.py"
+    for name in ("uncontended", "contended", "handover", "whole", "backends", "figures")
+)
+
+_results = pytest.StashKey[Results]()
+_partial = pytest.StashKey[bool]()
+
+
+class Pair(Protocol):
+    def __call__(
+        self,
+        work: str,
+        peer: str,
+        ours: Timing,
+        theirs: Timing,
+        at_most: float | None = None,
+        rounds: int = 41,
+        *,
+        at_most_seconds: float | None = None,
+        share_at_least: float | None = None,
+        share: Callable[[], float | None] = ...,
+        note: Callable[[], str] = ...,
+    ) -> None: ...
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_results] = Results()
+    config.stash[_partial] = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: FILES.index(item.path.name))
+    for item in items:
+        if not item.get_closest_marker("benchmark"):
+            item.add_marker(pytest.mark.benchmark(timer=clock.now))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if {item.path.name for item in session.items} != {f.name for f in HERE.glob("bench_*.py")}:
+        session.config.stash[_partial] = True
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    if items:
+        items[0].config.stash[_partial] = True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if not report.passed:
+        item.config.stash[_partial] = True
+    return report
+
+
+@pytest.fixture(scope="session")
+def results(pytestconfig: pytest.Config) -> Results:
+    return pytestconfig.stash[_results]
+
+
+@pytest.fixture
+def pair(request: pytest.FixtureRequest, benchmark: Any, results: Results) -> Pair:
+    """Measures a row: `pair(work, peer, ours, theirs, at_most, rounds)`.
+
+    `ours` and `theirs` each run a round and return seconds per operation.  `rounds` is for the full
+    run.  `share` and `note` are asked after the last round.
+    """
+
+    def measure(
+        work: str,
+        peer: str,
+        ours: Timing,
+        theirs: Timing,
+        at_most: float | None = None,
+        rounds: int = 41,
+        *,
+        at_most_seconds: float | None = None,
+        share_at_least: float | None = None,
+        share: Callable[[], float | None] = lambda: None,
+        note: Callable[[], str] = str,
+    ) -> None:
+        found = summary(paired(ours, theirs, scaled(rounds), benchmark.pedantic))
+        limits = Limits(at_most, at_most_seconds, share_at_least)
+        row = Row(request.module.PART, work, peer, found, limits, share(), note())
+        results.rows.append(row)
+        benchmark.group = row.part
+        benchmark.extra_info.update(row.as_dict(), verdict=verdict(row))
+
+    return measure
+
+
+def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
+    machine_info.pop("node", None)
+    machine_info.update(machine())
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
+) -> None:
+    results = config.stash[_results]
+    part = ""
+    for row in results.rows:
+        if row.part != part:
+            part = row.part
+            terminalreporter.section(part)
+        terminalreporter.write_line(line(row))
+    for name, figures in results.more.items():
+        terminalreporter.section(name)
+        terminalreporter.write_line(json.dumps(figures, indent=1))
+    if exitstatus == pytest.ExitCode.OK and results.rows and not config.stash[_partial]:
+        terminalreporter.write_line(f"written: {write(results.as_dict())}")
+    else:
+        terminalreporter.write_line("not the full run: nothing written")
