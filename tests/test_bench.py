@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -21,9 +22,12 @@ from typing import Any
 import pytest
 
 import altsem
-from altsem.bench import facts, progress, quota, report, rounds, start_methods
+from altsem.bench import alone, facts, progress, quota, report, rounds, rows, start_methods
+from altsem.bench.alone import THREADING, Job
 from altsem.bench.contenders import Repeated
+from altsem.bench.interrupt import Interrupt
 from altsem.bench.rows import Row
+from altsem.context import AltsemContext
 from altsem.doctor.machine import Machine
 from support import METHODS, no_native, wait_until
 
@@ -390,6 +394,24 @@ def test_quota(tmp_path: Path) -> None:
     write("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "50000\n")
     assert quota.quota(machine) == 0.5
     assert [facts.usable(4, limit) for limit in (None, 0.5, 1.5, 9.0)] == [4, 1, 2, 4]
+
+
+@pytest.mark.parametrize("side", ["ours", "theirs"])
+def test_a_side_that_fails_on_the_way(monkeypatch: pytest.MonkeyPatch, side: str) -> None:
+    def make(ctx: Any) -> Callable[[int], float]:
+        if isinstance(ctx, AltsemContext) is (side == "ours"):
+            raise OSError(errno.EMFILE, "Too many open files")
+        return lambda n: n * 1e-6
+
+    # A child that is forked has it, too.
+    jobs = {"bad": Job("bad", make, THREADING), "good": Job("good", lambda _: lambda n: n * 1e-6)}
+    for module in (alone, rows):
+        monkeypatch.setattr(module, "JOBS", jobs)
+    found = {row.key: row for row in rows.measure("fork", 1, 0.1, Interrupt(), progress.Bar(0.1))}
+    assert found["bad"].error == "[Errno 24] Too many open files"
+    assert (found["bad"].figures is None) is (side == "ours")
+    figures = found["good"].figures
+    assert figures is not None and figures.ours == pytest.approx(1e-6)
 
 
 def test_a_hint_where_others_are_busy() -> None:
