@@ -13,6 +13,7 @@ COMMANDS = {
     "clean": ("_clean", "remove what killed programs have left in the system"),
     "doctor": ("doctor", "find out what works here, why not, and what helps"),
     "locks": ("locks", "show who holds which lock, and who waits for it"),
+    "bench": ("bench", "measure how fast it is here, against the native semaphores"),
     "status": ("_enable", "tell whether it is enabled, and what works here"),
 }
 
