@@ -106,7 +106,7 @@ unsigned altsem_cpus(void) {
     unsigned known = atomic_load_explicit(&cpus, memory_order_relaxed);
     if (known) return known;
     unsigned usable = by_affinity();
-    double allowed = altsem_cpu_quota("/sys/fs/cgroup", "/proc/self/cgroup");
+    double allowed = altsem_cpu_quota(ALTSEM_CGROUPS, ALTSEM_MEMBERSHIP);
     if (allowed > 0 && allowed < usable) usable = allowed < 1 ? 1 : (unsigned)allowed;
     atomic_store_explicit(&cpus, usable, memory_order_relaxed);
     return usable;

@@ -10,6 +10,8 @@ void altsem_cpus_forget(void);
 /* The CPUs' worth of time that the control groups allow, 0 for no limit: the smallest quota of the
  * group that the file `membership` (/proc/self/cgroup) names and of those above it, in the hierarchy
  * mounted at `mount` (/sys/fs/cgroup).  What cannot be read sets no limit. */
+#define ALTSEM_CGROUPS "/sys/fs/cgroup"
+#define ALTSEM_MEMBERSHIP "/proc/self/cgroup"
 double altsem_cpu_quota(const char *mount, const char *membership);
 
 #endif

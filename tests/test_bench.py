@@ -22,13 +22,12 @@ from typing import Any
 import pytest
 
 import altsem
-from altsem.bench import alone, facts, progress, quota, report, rounds, rows, start_methods
+from altsem.bench import alone, facts, progress, report, rounds, rows, start_methods
 from altsem.bench.alone import THREADING, Job
 from altsem.bench.contenders import Repeated
 from altsem.bench.interrupt import Interrupt
 from altsem.bench.rows import Row
 from altsem.context import AltsemContext
-from altsem.doctor.machine import Machine
 from support import METHODS, no_native, wait_until
 
 pytestmark = pytest.mark.limit(60)
@@ -375,24 +374,9 @@ def test_a_round_takes_about_as_long_as_it_should(each: float) -> None:
 
 
 def test_quota(tmp_path: Path) -> None:
-    def write(path: str, text: str) -> None:
-        file = tmp_path / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-
-    machine = Machine(str(tmp_path))
-    assert quota.quota(machine) is None
-    write("proc/self/cgroup", "0::/outer/inner\n")
-    write("sys/fs/cgroup/outer/inner/cpu.max", "max 100000\n")
-    assert quota.quota(machine) is None
-    write("sys/fs/cgroup/outer/cpu.max", "150000 100000\n")
-    assert quota.quota(machine) == 1.5
-    write("proc/self/cgroup", "4:cpu,cpuacct:/not/there\n1:name=systemd:/\n")
-    write("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "-1\n")
-    write("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000\n")
-    assert quota.quota(machine) is None
-    write("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "50000\n")
-    assert quota.quota(machine) == 0.5
+    assert facts._core.cpu_quota(str(tmp_path), str(tmp_path / "self")) == 0
+    (tmp_path / "cpu.max").write_text("150000 100000")
+    assert facts._core.cpu_quota(str(tmp_path), str(tmp_path / "self")) == 1.5
     assert [facts.usable(4, limit) for limit in (None, 0.5, 1.5, 9.0)] == [4, 1, 2, 4]
 
 

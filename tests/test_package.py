@@ -127,3 +127,14 @@ def test_source_archive_is_complete(tmp_path: Path) -> None:
     # What only matters in a checkout stays there.
     wanted = {name for name in wanted if not name.startswith((".ci/", "docs/"))}
     assert wanted - {".gitignore", ".editorconfig"} <= packed
+
+
+def test_importing_it_imports_little() -> None:
+    """Not `typing`, which would take longer than all the rest, when multiprocessing is there."""
+    code = (
+        "import sys, multiprocessing; before = set(sys.modules); import altsem; "
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    foreign = [name for name in done.stdout.split() if name.partition(".")[0] != "altsem"]
+    assert set(foreign) <= {"__future__", "_multiprocessing"}

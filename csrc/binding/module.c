@@ -1,5 +1,6 @@
 /* module.c - the module altsem._core: types, functions, multi-phase init. */
 #include "binding.h"
+#include "cpus.h"
 
 #include <string.h>
 
@@ -57,6 +58,13 @@ static PyObject *module_segments(PyObject *module, PyObject *unused) {
     return PyLong_FromUnsignedLong(altsem_segment_count());
 }
 
+static PyObject *module_cpu_quota(PyObject *module, PyObject *args) {
+    (void)module;
+    const char *mount = ALTSEM_CGROUPS, *membership = ALTSEM_MEMBERSHIP;
+    if (!PyArg_ParseTuple(args, "|ss:cpu_quota", &mount, &membership)) return NULL;
+    return PyFloat_FromDouble(altsem_cpu_quota(mount, membership));
+}
+
 static PyMethodDef functions[] = {
     {"sem_unlink", module_sem_unlink, METH_O,
      "sem_unlink(name, /)\n--\n\nRemove a named semaphore.  Raises FileNotFoundError."},
@@ -94,6 +102,8 @@ static PyMethodDef functions[] = {
      "Remove what killed processes of this user have left in the system; how many things that "
      "were."},
     {"segments", module_segments, METH_NOARGS, "How many segments are mapped in this process."},
+    {"cpu_quota", module_cpu_quota, METH_VARARGS,
+     "How many CPUs' worth of time the control groups allow, 0.0 for no limit."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -15,10 +15,13 @@ A program that never asks for one of our contexts finds nothing changed.
 from __future__ import annotations
 
 from multiprocessing import heap
-from typing import Any
 
 from ._arena import arena_init
 from .context import AltsemContext
+
+TYPE_CHECKING = False  # not from `typing`: see context.py
+if TYPE_CHECKING:
+    from typing import Any
 
 _done = False
 

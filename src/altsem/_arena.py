@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import mmap
 import os
-from typing import TYPE_CHECKING
 
 from . import _core
 
+TYPE_CHECKING = False  # not from `typing`: see context.py
 if TYPE_CHECKING:
     from multiprocessing import heap
 

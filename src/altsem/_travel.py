@@ -16,15 +16,18 @@ from __future__ import annotations
 import os
 import threading
 from multiprocessing import context, reduction, resource_sharer
-from typing import Any, Protocol
 
 from . import _core
 
+TYPE_CHECKING = False  # not from `typing`: see context.py
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+
+    class _Detachable(Protocol):
+        def detach(self) -> int: ...
+
+
 _sharer: Any = resource_sharer._resource_sharer  # type: ignore[attr-defined]
-
-
-class _Detachable(Protocol):
-    def detach(self) -> int: ...
 
 
 class Travels:

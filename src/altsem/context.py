@@ -6,14 +6,29 @@ import multiprocessing
 import sys
 from multiprocessing import context as _context
 from multiprocessing import reduction
-from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex
 
+TYPE_CHECKING = False  # not from `typing`, which takes longer to import than all the rest
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any, ClassVar, SupportsIndex
 
     from typing_extensions import Self
 
     from . import synchronize
+else:
+
+    class _Later:
+        """The module of that name, imported when something of it is asked for: programs that only
+        register the contexts do not pay for it, and each thing is looked up once."""
+
+        def __getattr__(self, name):
+            from . import synchronize
+
+            value = getattr(synchronize, name)
+            setattr(self, name, value)
+            return value
+
+    synchronize = _Later()
 
 # What a child runs while it unpickles its preparation data, before it has set its sys.path: only
 # builtins can be named there.  It must have our contexts before the next thing it does, which is to
@@ -67,39 +82,27 @@ class AltsemContext(_context.BaseContext):
 
     def Lock(self) -> synchronize.Lock:
         """A non-recursive lock.  Raises OSError if no shared memory can be had."""
-        from .synchronize import Lock
-
-        return Lock()
+        return synchronize.Lock()
 
     def RLock(self) -> synchronize.RLock:
         """A lock that its owner may take again.  Raises OSError as Lock does."""
-        from .synchronize import RLock
-
-        return RLock()
+        return synchronize.RLock()
 
     def Condition(self, lock: Any = None) -> synchronize.Condition:
         """A condition variable, with an RLock of its own if none is given."""
-        from .synchronize import Condition
-
-        return Condition(lock)
+        return synchronize.Condition(lock)
 
     def Semaphore(self, value: int = 1) -> synchronize.Semaphore:
         """A semaphore.  Raises OSError for a negative value, OverflowError above 2**31-1."""
-        from .synchronize import Semaphore
-
-        return Semaphore(value)
+        return synchronize.Semaphore(value)
 
     def BoundedSemaphore(self, value: int = 1) -> synchronize.BoundedSemaphore:
         """A semaphore that never rises above its first value.  Raises as Semaphore does."""
-        from .synchronize import BoundedSemaphore
-
-        return BoundedSemaphore(value)
+        return synchronize.BoundedSemaphore(value)
 
     def Event(self) -> synchronize.Event:
         """A flag to wait for."""
-        from .synchronize import Event
-
-        return Event()
+        return synchronize.Event()
 
     def Barrier(
         self,
@@ -108,9 +111,7 @@ class AltsemContext(_context.BaseContext):
         timeout: float | None = None,
     ) -> synchronize.Barrier:
         """A rendezvous of `parties`.  Raises ValueError for fewer than 1."""
-        from .synchronize import Barrier
-
-        return Barrier(parties, action, timeout)
+        return synchronize.Barrier(parties, action, timeout)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return get_context, (str(self._name),)
@@ -177,7 +178,7 @@ _CLASSES = {"fork": ForkContext, "spawn": SpawnContext, "forkserver": ForkServer
 _contexts: dict[str, AltsemContext] = {}
 
 
-class _KnownContexts(dict[str, Any]):
+class _KnownContexts(dict[str, object]):
     """The contexts that multiprocessing knows, and ours, which are found but not listed.
 
     From 3.14 on get_all_start_methods() lists all there are, and programs that try each start

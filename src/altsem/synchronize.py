@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import threading
 from multiprocessing import synchronize as _native
-from typing import TYPE_CHECKING, Any
 
 from . import _core
 from ._travel import Travels
 
+TYPE_CHECKING = False  # not from `typing`: see context.py
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
+    from typing import Any
 
     from ._owner import Owner
 

@@ -9,7 +9,7 @@ processes; this one waits for them, within time limits, and therefore always get
 - contenders.py, rounds.py    one side of a row; two sides against each other
 - rows.py                     the table of what is measured, and the run through it
 - interrupt.py, progress.py   Ctrl-C, and the bar on a terminal
-- facts.py, quota.py          the machine, and how many CPUs of it may be used
+- facts.py                    the machine, and how many CPUs of it may be used
 - report.py                   table and JSON
 """
 

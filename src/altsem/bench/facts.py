@@ -10,14 +10,13 @@ from typing import Any
 
 from .. import _core, _version, backend
 from ..doctor.machine import Machine
-from .quota import quota
 
 
 def machine(method: str, where: Machine | None = None) -> dict[str, Any]:
     """By their names in the report.  Raises OSError if altsem does not work here."""
     where = where or Machine()
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    limit = quota(where)
+    limit = _core.cpu_quota() or None
     name = backend()
     return {
         "altsem": _version.__version__,
