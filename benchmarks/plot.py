@@ -27,6 +27,10 @@ def _decades(values: Sequence[float]) -> tuple[int, int]:
     return (low, high) if high > low else (low, low + 1)
 
 
+def _text(where: str, what: str) -> str:
+    return f"<text {where}>{escape(what)}</text>"
+
+
 def _mark(number: int, x: float, y: float, colour: str) -> str:
     if number % 3 == 0:
         return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>'
@@ -65,8 +69,10 @@ def log_log(
     whole = max(whole, LEFT + CHARACTER * 1.2 * len(title))
     tall = max(TOP + HEIGHT + BELOW, TOP + 20 * len(lines) + 10)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{whole:.0f}" height="{tall}" '
-        'font-family="sans-serif" font-size="12">',
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{whole:.0f}" height="{tall}" '
+            'font-family="sans-serif" font-size="12">'
+        ),
         '<rect width="100%" height="100%" fill="white"/>',
         f'<text x="{LEFT}" y="22" font-size="14">{escape(title)}</text>',
     ]
@@ -80,16 +86,13 @@ def log_log(
         y = at_y(10.0**power)
         parts += [
             f'<line x1="{LEFT}" y1="{y:.1f}" x2="{LEFT + WIDTH}" y2="{y:.1f}" stroke="#ddd"/>',
-            f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">'
-            f"{escape(y_text(10.0**power))}</text>",
+            _text(f'x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end"', y_text(10.0**power)),
         ]
     middle = TOP + HEIGHT / 2
     parts += [
         f'<rect x="{LEFT}" y="{TOP}" width="{WIDTH}" height="{HEIGHT}" fill="none" stroke="#444"/>',
-        f'<text x="{LEFT + WIDTH / 2:.1f}" y="{TOP + HEIGHT + 42}" text-anchor="middle">'
-        f"{escape(x_label)}</text>",
-        f'<text transform="translate(16 {middle:.1f}) rotate(-90)" text-anchor="middle">'
-        f"{escape(y_label)}</text>",
+        _text(f'x="{LEFT + WIDTH / 2:.1f}" y="{TOP + HEIGHT + 42}" text-anchor="middle"', x_label),
+        _text(f'transform="translate(16 {middle:.1f}) rotate(-90)" text-anchor="middle"', y_label),
     ]
     for number, (name, line) in enumerate(shown.items()):
         colour, dash = COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)]

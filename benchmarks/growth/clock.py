@@ -6,9 +6,12 @@ import json
 import os
 import statistics
 from collections.abc import Callable, Iterable
+from itertools import repeat
 from pathlib import Path
 from time import perf_counter
 from typing import Any
+
+from .series import Point
 
 OPERATIONS = 20_000
 ROUNDS = 5
@@ -39,6 +42,24 @@ def clock() -> float:
     return statistics.median(spans)
 
 
+def pace() -> float:
+    """Seconds per turn of an empty loop of the interpreter: how fast the processor is just now."""
+    spans = []
+    for _ in range(ROUNDS):
+        start = perf_counter()
+        for _ in repeat(None, OPERATIONS):
+            pass
+        spans.append((perf_counter() - start) / OPERATIONS)
+    return statistics.median(spans)
+
+
+def sized(measure: Callable[[int], Point], n: int) -> Point:
+    """What `measure(n)` finds, with n and the pace of the processor meanwhile."""
+    before = pace()
+    point = measure(n)
+    return {"n": n, "pace": (before + pace()) / 2, **point}
+
+
 def resident() -> int:
     """Bytes of memory that this process occupies now, shared ones included."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -50,10 +71,10 @@ def descriptors() -> int:
     return len(os.listdir("/proc/self/fd")) - 1
 
 
-def isolated(measure: Callable[[int], dict[str, float]], sizes: Iterable[int]) -> list[Any]:
+def isolated(measure: Callable[[int], Point], sizes: Iterable[int]) -> list[Point]:
     """`measure(n)` for each size, in a forked process of its own: what a size leaves in the heap
     and in the pool of segments does not help the next one."""
-    points = []
+    points: list[Point] = []
     for n in sizes:
         here, there = os.pipe()
         pid = os.fork()
@@ -62,7 +83,7 @@ def isolated(measure: Callable[[int], dict[str, float]], sizes: Iterable[int]) -
             try:
                 os.close(here)
                 with open(there, "w") as answer:
-                    json.dump({"n": n, **measure(n)}, answer)
+                    json.dump(sized(measure, n), answer)
                 status = 0
             finally:
                 # Also after an exception: nothing of the parent's may run a second time here.

@@ -28,7 +28,6 @@ def said(value: float, unit: str) -> str:
 def _verdict(found: dict[str, Any]) -> str:
     if found["exponent"] is None:
         return "-"
-    # A cost that falls is as good as one that stays.
     value = f"{found['exponent']:.2f}"
     if found["at most"] is None:
         return value
@@ -74,14 +73,20 @@ def decimal(value: float) -> str:
     return f"{value:g} B"
 
 
+HEAD = (
+    "The exponent is the slope of the cost's logarithm against that of n over the last two "
+    "decades: 0 is a cost that does not depend on n, 1 one that is proportional to it.  What is "
+    "asked: the total cost at most linear (1.15, as measured), and creating, taking and releasing "
+    "constant (0.15).  Each time is the best of several passes, and a time of computing is said at "
+    "the best pace of the processor, known by an empty loop before and after it."
+)
+
+
 def section(figures: dict[str, Any], folder: Path, stem: str) -> str:
     """Writes the pictures into `folder`; the Markdown that shows them and the tables."""
     parts = [
         "### As work grows",
-        "The exponent is the slope of the cost's logarithm against that of n over the last two "
-        "decades: 0 is a cost that does not depend on n, 1 one that is proportional to it.  What "
-        "is asked: the total cost at most linear (1.15, as measured), and creating, taking and "
-        "releasing constant (0.15).",
+        HEAD,
     ]
     for name, series in SERIES.items():
         found = figures["series"][name]

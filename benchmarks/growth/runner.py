@@ -47,14 +47,19 @@ def _points(name: str, quick: bool) -> list[Point]:
 def best(series: Series, passes: list[list[Point]]) -> list[Point]:
     """Of each time the least of all passes; of memory and counts those of the first.
 
-    A machine that does something else, or is slower for a while, only ever adds to a time, and what
-    it adds at one size and not at another would look like growth.
+    Whatever else a machine does only ever adds to a time.  And where the processor runs now slower
+    and now faster, for longer than a pass, what it was at one size and not at another would look
+    like growth: a time of computing is said at the best pace that was seen.
     """
-    times = [column.key for column in series.columns if column.unit == "s"]
+    reference = min(point["pace"] for one in passes for point in one)
     points = [dict(point) for point in passes[0]]
-    for number, point in enumerate(points):
-        for key in times:
-            point[key] = min(one[number][key] for one in passes)
+    for column in series.columns:
+        for number, point in enumerate(points):
+            if column.paced:
+                least = min(one[number][column.key] / one[number]["pace"] for one in passes)
+                point[column.key] = least * reference
+            elif column.unit == "s":
+                point[column.key] = min(one[number][column.key] for one in passes)
     return points
 
 

@@ -1,4 +1,4 @@
-"""Segments attached: locks that came from ever more other processes, each with memory of its own."""
+"""Segments attached: locks that came from ever more processes, each with memory of its own."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import resource
 import socket
 import statistics
 import traceback
+from functools import partial
+from operator import mul
 from time import perf_counter
-from typing import Any
 
 import altsem
 from altsem import _core, _travel
@@ -43,7 +44,7 @@ class Sources:
             try:
                 self._here.close()
                 self._serve(there)
-            except BaseException:
+            except BaseException:  # noqa: BLE001 - it goes no further than this process
                 traceback.print_exc()
             finally:
                 there.close()  # whoever waits for an answer is told that there is none
@@ -92,8 +93,8 @@ def _at(sources: Sources, n: int) -> Point:
         "shared bytes": shared_bytes(),
     }
     one = locks[n // 2]
-    point["same"] = pair(lambda: [one] * OPERATIONS)
-    point["random"] = pair(lambda: random.choices(locks, k=OPERATIONS))
+    point["same"] = pair(partial(mul, [one], OPERATIONS))
+    point["random"] = pair(partial(random.choices, locks, k=OPERATIONS))
     made, dropped = [], []
     for _ in range(4 * ROUNDS + 1):
         start = perf_counter()
@@ -114,9 +115,7 @@ def _at(sources: Sources, n: int) -> Point:
 
 def measure(quick: bool) -> list[Point]:
     sources = Sources()
-    points = isolated(
-        lambda n: _at(sources, n), (n for n in SIZES if not quick or n <= 300)
-    )
+    points = isolated(lambda n: _at(sources, n), (n for n in SIZES if not quick or n <= 300))
     sources.close()
     return points
 
@@ -126,14 +125,14 @@ SERIES = Series(
     title="Segments attached",
     of="segments attached",
     columns=(
-        Column("create", "create a lock of one's own", at_most=CONSTANT),
-        Column("drop", "drop it", at_most=CONSTANT),
-        Column("same", "take and release, always the same", at_most=CONSTANT),
-        Column("random", "take and release, a random one"),
-        Column("attach", "attach all", at_most=LINEAR),
-        Column("attach each", "attach, each"),
-        Column("detach", "let all go", at_most=LINEAR),
-        Column("detach each", "let go, each"),
+        Column("create", "create a lock of one's own", at_most=CONSTANT, paced=True),
+        Column("drop", "drop it", at_most=CONSTANT, paced=True),
+        Column("same", "take and release, always the same", at_most=CONSTANT, paced=True),
+        Column("random", "take and release, a random one", paced=True),
+        Column("attach", "attach all", at_most=LINEAR, paced=True),
+        Column("attach each", "attach, each", paced=True),
+        Column("detach", "let all go", at_most=LINEAR, paced=True),
+        Column("detach each", "let go, each", paced=True),
         Column("mappings", "mappings", ""),
         Column("descriptors", "descriptors", ""),
         Column("shared bytes", "shared memory", "B", LINEAR),
@@ -147,10 +146,10 @@ SERIES = Series(
         ),
     ),
     text=(
-        "Each segment holds one lock that another process made and sent here, which is the dearest "
-        "way to have a lock: a page, a mapping and a descriptor for it alone.  A random one of them "
-        "lies in a page of its own, so it misses the processor's table of pages as well as its "
-        "cache.  Attaching is without the way of the message; the segments go in random order."
+        "Each segment holds one lock that another process made and sent here, which is the "
+        "dearest way to have a lock: a page, a mapping and a descriptor for it alone.  Random ones "
+        "lie each in a page of its own, so they miss the processor's table of pages as well as its "
+        "cache.  Attaching is without the way of the message.  The segments go in random order."
     ),
     measure=measure,
 )

@@ -12,17 +12,21 @@ from .fit import exponent
 CONSTANT = 0.15
 LINEAR = 1.15
 
-Point = dict[str, float]  # "n" and the costs, by the keys of the columns
+Point = dict[str, float]  # "n", "pace", and the costs by the keys of the columns
 
 
 @dataclass(frozen=True)
 class Column:
-    """One cost.  `unit` is s, B, or nothing for a count; `at_most` limits its exponent."""
+    """One cost.  `unit` is s, B, or nothing for a count; `at_most` limits its exponent.
+
+    `paced` is a time that the processor spends computing, so that its pace can be taken out of it.
+    """
 
     key: str
     title: str
     unit: str = "s"
     at_most: float | None = None
+    paced: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-import os
 import statistics
 import threading
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from typing import Any
 
 import altsem
 
-from .clock import ROUNDS
+from .clock import ROUNDS, sized
 from .series import LINEAR, Chart, Column, Point, Series
 
 SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
@@ -125,7 +124,7 @@ def _at(n: int, rounds: int) -> Point:
         for name, way in ways.items():
             seen[name].append(way())
     sleepers.close()
-    point: Point = {"n": n}
+    point: Point = {}
     for name, times in seen.items():
         point[f"{name} call"] = statistics.median(call for call, _ in times)
         point[f"{name} last"] = statistics.median(last for _, last in times)
@@ -135,7 +134,7 @@ def _at(n: int, rounds: int) -> Point:
 
 def measure(quick: bool) -> list[Point]:
     rounds = 3 if quick else 2 * ROUNDS + 1
-    return [_at(n, rounds) for n in SIZES if not quick or n <= 200]
+    return [sized(lambda n: _at(n, rounds), n) for n in SIZES if not quick or n <= 200]
 
 
 SERIES = Series(
@@ -143,7 +142,7 @@ SERIES = Series(
     title="Waiters asleep on one primitive",
     of="waiters",
     columns=(
-        Column("semaphore call", "Semaphore: n × release()", at_most=LINEAR),
+        Column("semaphore call", "Semaphore: release(), n times", at_most=LINEAR),
         Column("semaphore last", "Semaphore: until the last is awake", at_most=LINEAR),
         Column("semaphore each", "Semaphore: the same per waiter"),
         Column("event call", "Event: set()", at_most=LINEAR),
