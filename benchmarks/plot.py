@@ -65,7 +65,7 @@ def log_log(
         return TOP + HEIGHT * (y_high - log10(y)) / (y_high - y_low)
 
     legend = LEFT + WIDTH + 20
-    whole = legend + 36 + CHARACTER * max(len(name) for name in lines)
+    whole = legend + 50 + CHARACTER * max(len(name) for name in lines)
     whole = max(whole, LEFT + CHARACTER * 1.2 * len(title))
     tall = max(TOP + HEIGHT + BELOW, TOP + 20 * len(lines) + 10)
     parts = [

@@ -90,8 +90,8 @@ SERIES = Series(
         Column("same", "take and release, always the same", at_most=CONSTANT, paced=True),
         Column("random", "take and release, a random one", paced=True),
         Column("drop", "drop, each", at_most=CONSTANT, paced=True),
-        Column("collected", "create, Python's collector running", paced=True),
-        Column("plain", "the same, an empty Python object", paced=True),
+        Column("collected", "create, the collector running", paced=True),
+        Column("plain", "create an empty object, the same way", paced=True),
         Column("total", "create, take once and drop all", at_most=LINEAR, paced=True),
         Column("shared bytes", "shared memory", "B", LINEAR),
         Column("process bytes", "memory of the process", "B", LINEAR),
@@ -110,8 +110,8 @@ SERIES = Series(
     text=(
         "Each size has a process of its own.  Creating is a loop over all n, so it contains the "
         "segments that are made on the way and the first touch of every page.  Python's collector "
-        "is off, but for two rows: it looks at all objects again whenever there are a quarter more "
-        "of them, which makes each dearer the more there are, an empty object as well as a lock.  "
+        "is off, but for two rows: it looks at a few objects only once, but at many again and "
+        "again, and outside the cache, which makes an empty object dearer as well as a lock.  "
         "Always the same lock stays in the cache; a random one of many does not, nor does its "
         "Python object, and what is added there as n grows is the memory of the machine, which is "
         "why no limit is set for it.  Shared memory comes in pages and segments, so one lock "

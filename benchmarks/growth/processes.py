@@ -138,10 +138,7 @@ SERIES = Series(
         Column("child resident", "of it resident in a child", "B", CONSTANT),
         Column("child private", "private to a child", "B"),
     ),
-    charts=(
-        Chart("times", "Time", "time", ("idle", "all", "native", "answer", "per process")),
-        Chart("memory", "Memory", "memory", ("shared bytes", "child resident")),
-    ),
+    charts=(Chart("times", "Time", "time", ("idle", "all", "native", "answer", "per process")),),
     text=(
         "Processes that hold the lock and do nothing do not slow down the one that uses it.  Told "
         "at once, they come one after the other, for there are more of them than CPUs.  Much of "
