@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import statistics
+import threading
 from collections.abc import Callable, Iterable
-from itertools import repeat
+from functools import partial
+from operator import mul
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -43,14 +45,13 @@ def clock() -> float:
 
 
 def pace() -> float:
-    """Seconds per turn of an empty loop of the interpreter: how fast the processor is just now."""
-    spans = []
-    for _ in range(ROUNDS):
-        start = perf_counter()
-        for _ in repeat(None, OPERATIONS):
-            pass
-        spans.append((perf_counter() - start) / OPERATIONS)
-    return statistics.median(spans)
+    """Seconds to take and release a threading.Lock: how fast the processor is just now.
+
+    An empty loop does not do: a processor that is slower at calls and at atomic steps for a while
+    may be as fast as ever at turning round.
+    """
+    lock = threading.Lock()
+    return pair(partial(mul, [lock], OPERATIONS))
 
 
 def sized(measure: Callable[[int], Point], n: int) -> Point:

@@ -78,7 +78,7 @@ HEAD = (
     "decades: 0 is a cost that does not depend on n, 1 one that is proportional to it.  What is "
     "asked: the total cost at most linear (1.15, as measured), and creating, taking and releasing "
     "constant (0.15).  Each time is the best of several passes, and a time of computing is said at "
-    "the best pace of the processor, known by an empty loop before and after it."
+    "the best pace of the processor, known by a `threading.Lock` that is used before and after it."
 )
 
 
