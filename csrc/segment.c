@@ -22,8 +22,6 @@
 
 #include "owner.h"
 
-altsem_segment *altsem_segments;
-
 static void random_id(unsigned char id[ALTSEM_ID_BYTES]) {
 #ifdef SYS_getrandom
     if (syscall(SYS_getrandom, id, ALTSEM_ID_BYTES, 0) == ALTSEM_ID_BYTES) return;
@@ -40,13 +38,7 @@ static void random_id(unsigned char id[ALTSEM_ID_BYTES]) {
     memcpy(id, words, sizeof words);
 }
 
-static altsem_segment *find(const unsigned char *id) {
-    for (altsem_segment *segment = altsem_segments; segment; segment = segment->next)
-        if (memcmp(segment->header->id, id, ALTSEM_ID_BYTES) == 0) return segment;
-    return NULL;
-}
-
-/* Maps `size` bytes of the file and enters it into the list, with one reference. */
+/* Maps `size` bytes of the file, for one reference. */
 static int map(int fd, size_t size, altsem_segment **out) {
     struct stat status;
     if (fstat(fd, &status) != 0) return -errno;
@@ -65,11 +57,6 @@ static int map(int fd, size_t size, altsem_segment **out) {
     segment->references = 1;
     *out = segment;
     return 0;
-}
-
-static void enter(altsem_segment *segment) {
-    segment->next = altsem_segments;
-    altsem_segments = segment;
 }
 
 int altsem_segment_make_at(int fd, uint32_t slots, altsem_segment **out) {
@@ -93,7 +80,8 @@ int altsem_segment_make_at(int fd, uint32_t slots, altsem_segment **out) {
     segment->slots = slots;
     segment->mine = 1;
     segment->used = ALTSEM_HEADER_SLOTS;
-    enter(segment);
+    memcpy(segment->id, header->id, sizeof segment->id);
+    altsem_known_enter(segment);
     *out = segment;
     return 0;
 }
@@ -116,9 +104,7 @@ static int is_still_ours(const altsem_segment *segment) {
 
 void altsem_segment_drop(altsem_segment *segment) {
     if (--segment->references != 0) return;
-    altsem_segment **link = &altsem_segments;
-    while (*link != segment) link = &(*link)->next;
-    *link = segment->next;
+    altsem_known_remove(segment);
     altsem_slots_forget(segment);
     if (segment->ops->detach) segment->ops->detach(segment);
     /* Programs that become daemons close every descriptor: the number may be a stranger's now. */
@@ -150,7 +136,7 @@ static int attach(int fd, const unsigned char *id, altsem_segment **out, int *to
     memcpy(&seen, segment->header, sizeof seen);
     error = check(&seen, (uint64_t)status.st_size);
     if (error == 0 && id && memcmp(id, seen.id, sizeof seen.id) != 0) error = -ESTALE;
-    altsem_segment *known = error == 0 ? find(seen.id) : NULL;
+    altsem_segment *known = error == 0 ? altsem_known_find(seen.id) : NULL;
     if (error != 0 || known) {
         munmap(segment->header, segment->size);
         free(segment);
@@ -160,12 +146,13 @@ static int attach(int fd, const unsigned char *id, altsem_segment **out, int *to
         return 0;
     }
     segment->slots = seen.slots;
+    memcpy(segment->id, seen.id, sizeof segment->id);
     int unused = 0;
     segment->ops = altsem_ops(&unused);
     if (seen.pid_namespace != altsem_pid_namespace())
         atomic_store_explicit(&segment->header->foreign, 1, memory_order_relaxed);
     fcntl(fd, F_SETFD, FD_CLOEXEC); /* it may have come by inheritance */
-    enter(segment);
+    altsem_known_enter(segment);
     *out = segment;
     *took = 1;
     return 0;
@@ -182,7 +169,7 @@ int altsem_segment_attach(int fd, const unsigned char *id, altsem_segment **segm
 
 altsem_segment *altsem_segment_lookup(const unsigned char id[ALTSEM_ID_BYTES]) {
     pthread_mutex_lock(&altsem_mutex);
-    altsem_segment *segment = find(id);
+    altsem_segment *segment = altsem_known_find(id);
     if (segment) segment->references++;
     pthread_mutex_unlock(&altsem_mutex);
     return segment;
@@ -211,9 +198,8 @@ int altsem_segment_fd(const altsem_segment *segment) {
 size_t altsem_segment_size(const altsem_segment *segment) { return segment->size; }
 
 unsigned altsem_segment_count(void) {
-    unsigned count = 0;
     pthread_mutex_lock(&altsem_mutex);
-    for (altsem_segment *segment = altsem_segments; segment; segment = segment->next) count++;
+    unsigned count = altsem_known_count();
     pthread_mutex_unlock(&altsem_mutex);
     return count;
 }

@@ -33,22 +33,24 @@ static_assert(sizeof(altsem_header) == ALTSEM_HEADER_SLOTS * ALTSEM_SLOT_BYTES, 
 struct altsem_segment {
     altsem_header *header; /* the mapping starts here */
     const altsem_backend_ops *ops;
-    size_t size; /* copied: never trust what others can write */
+    size_t size; /* copied, as the next two: never trust what others can write */
     uint32_t slots;
+    unsigned char id[ALTSEM_ID_BYTES];
     int fd;
     dev_t dev;
     ino_t ino;
-    unsigned references; /* guarded by altsem_mutex, as is all that follows */
-    int mine;            /* made by this process: slots may be taken from it */
-    uint32_t used;       /* slots ever taken, header included */
-    uint32_t free;       /* head of the free list, 0 for none */
-    struct altsem_segment *next;
-    struct altsem_segment *next_free; /* the next segment with a free list (slot.c) */
-    _Atomic uint64_t joined;          /* sysv: the set of which this process is a user */
+    unsigned references;                    /* guarded by altsem_mutex, as is all that follows */
+    int mine;                               /* made by this process: slots may be taken from it */
+    uint32_t used;                          /* slots ever taken, header included */
+    uint32_t free;                          /* head of the free list, 0 for none */
+    struct altsem_segment *next, *previous; /* known.c: of all */
+    struct altsem_segment *same;            /* known.c: the next one in its row of the table */
+    struct altsem_segment *next_free;       /* the next segment with a free list (slot.c) */
+    _Atomic uint64_t joined;                /* sysv: the set of which this process is a user */
     _Atomic(void *) front; /* filelock: the words whose front waiter is of this process */
 };
 
-/* Guards the list of segments, their counts and their free lists; held across fork(), so that the
+/* Guards the segments that are known, their counts and their free lists; held across fork(), so that the
  * child finds them whole. */
 extern pthread_mutex_t altsem_mutex;
 extern altsem_segment *altsem_segments;
@@ -59,6 +61,12 @@ static inline altsem_slot *altsem_slot_number(const altsem_segment *segment, uin
 static inline uint32_t altsem_number_of(const altsem_segment *segment, const altsem_slot *slot) {
     return (uint32_t)(((const char *)slot - (const char *)segment->header) / ALTSEM_SLOT_BYTES);
 }
+
+/* known.c; the mutex is held by the caller. */
+void altsem_known_enter(altsem_segment *segment);
+void altsem_known_remove(altsem_segment *segment);
+altsem_segment *altsem_known_find(const unsigned char id[ALTSEM_ID_BYTES]);
+unsigned altsem_known_count(void);
 
 /* segment.c; the mutex is held by the caller. */
 int altsem_segment_make(uint32_t slots, altsem_segment **segment);

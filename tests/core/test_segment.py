@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import random
 import struct
 from collections.abc import Iterator
 
@@ -105,6 +106,45 @@ def test_lookup_finds_what_is_mapped_and_nothing_else(kit: Kit) -> None:
     assert kit.lib.altsem_segment_lookup(kit.identity(sem.segment)) == sem.segment
     kit.lib.altsem_segment_decref(sem.segment)
     assert kit.lib.altsem_segment_lookup(os.urandom(16)) == kit.ffi.NULL
+
+
+def test_many_segments_are_told_apart_also_when_some_have_gone(
+    kit: Kit, descriptors: list[int]
+) -> None:
+    """More than the table has rows at first, let go in another order than they came."""
+    lib, sem, before = kit.lib, kit.sem(), kit.lib.altsem_segment_count()
+    known = {}
+    for _ in range(200):
+        _, segment, took = kit.attach(forged(image(kit, sem), descriptors))
+        assert took == 1
+        known[kit.identity(segment)] = segment
+    assert lib.altsem_segment_count() == before + len(known) == before + 200
+    order = list(known)
+    random.Random(3).shuffle(order)
+    for number, identity in enumerate(order):
+        assert lib.altsem_segment_lookup(identity) == known[identity]
+        lib.altsem_segment_decref(known[identity])
+        lib.altsem_segment_decref(known[identity])
+        assert lib.altsem_segment_lookup(identity) == kit.ffi.NULL
+        assert lib.altsem_segment_count() == before + 199 - number
+        if rest := order[number + 1 :]:
+            assert lib.altsem_segment_lookup(rest[-1]) == known[rest[-1]]
+            lib.altsem_segment_decref(known[rest[-1]])
+
+
+def test_an_identity_that_is_scribbled_over_changes_nothing_here(
+    kit: Kit, descriptors: list[int]
+) -> None:
+    """Others can write the header; what is known of a segment is a copy."""
+    fd = forged(image(kit, kit.sem()), descriptors)
+    before = kit.lib.altsem_segment_count()
+    _, segment, _ = kit.attach(fd)
+    identity = kit.identity(segment)
+    os.pwrite(fd, os.urandom(16), kit.lib.at_header_id)
+    assert kit.lib.altsem_segment_lookup(identity) == segment
+    kit.lib.altsem_segment_decref(segment)
+    kit.lib.altsem_segment_decref(segment)
+    assert kit.lib.altsem_segment_count() == before
 
 
 def test_references_keep_a_segment_and_the_last_one_lets_it_go(
