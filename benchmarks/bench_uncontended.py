@@ -39,6 +39,12 @@ def test_attribute(pair: Pair, kind: str) -> None:
     pair(work, "native", attribute(ours(kind)), attribute(theirs(kind)), 0.65)
 
 
+def test_attribute_floor(pair: Pair) -> None:
+    """How low the rows above could be at all."""
+    work = "the same of an empty C object"
+    pair(work, "native", attribute(nothing()), attribute(theirs("Lock")))
+
+
 @kinds
 def test_with(pair: Pair, kind: str) -> None:
     work = f"`with L:`, {kind}"

@@ -28,7 +28,7 @@ HERE = Path(__file__).parent
 # In the order of the page.  First what wants a process that has not forked yet.
 FILES = tuple(
     f"bench_{name}.py"
-    for name in ("uncontended", "contended", "handover", "whole", "backends", "figures")
+    for name in ("uncontended", "threads", "contended", "handover", "whole", "backends", "figures")
 )
 
 _results = pytest.StashKey[Results]()

@@ -50,12 +50,9 @@ def make(kind: str, whose: str) -> Any:
         return getattr(altsem, kind)()
     if whose == "multiprocessing":
         return getattr(multiprocessing.get_context("fork"), kind)()
-    from _multiprocessing import SemLock  # type: ignore[import-not-found]
+    from .peers import semlock
 
-    from .measure import name
-
-    arguments = {"Lock": (1, 1, 1), "RLock": (0, 1, 1), "Semaphore": (1, 1, 2**31 - 1)}[kind]
-    return SemLock(*arguments, name(), True)
+    return semlock(kind)
 
 
 def fresh(function: Callable[[Any, int], None]) -> Callable[[Any, int], None]:

@@ -60,7 +60,7 @@ def _profiles(folder: Path) -> list[Profile]:
 
 def _own_object(whose: str) -> str:
     """The library whose functions are counted: altsem's, or that of the native SemLock."""
-    import _multiprocessing  # type: ignore[import-not-found]
+    import _multiprocessing
 
     from altsem import _core
 

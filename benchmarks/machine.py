@@ -5,7 +5,16 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import sysconfig
 from pathlib import Path
+
+
+def build() -> str:
+    """ " free-threaded" where the interpreter can run without the GIL, and does."""
+    if not sysconfig.get_config_var("Py_GIL_DISABLED"):
+        return ""
+    enabled: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
+    return " free-threaded, but with the GIL" if enabled else " free-threaded"
 
 
 def machine() -> dict[str, str]:
@@ -24,5 +33,5 @@ def machine() -> dict[str, str]:
         "governor": governor.read_text().strip() if governor.exists() else "not told",
         "kernel": f"{platform.system()} {platform.release().partition('-')[0]}",
         "libc": " ".join(platform.libc_ver()) or "not told",
-        "Python": f"{platform.python_implementation()} {sys.version.split()[0]}",
+        "Python": f"{platform.python_implementation()} {sys.version.split()[0]}{build()}",
     }

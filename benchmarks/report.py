@@ -9,6 +9,7 @@ from typing import Any
 
 from . import million
 from .chart import chart
+from .gil import comparison
 from .row import Row
 from .table import table
 
@@ -38,22 +39,42 @@ def write(figures: dict[str, Any]) -> Path:
     """
     folder = docs()
     folder.mkdir(exist_ok=True)
-    version = ".".join(figures["machine"]["Python"].split()[1].split(".")[:2])
-    (folder / f"benchmarks-{version}.json").write_text(json.dumps(figures, indent=1) + "\n")
-    files = sorted(folder.glob("benchmarks-*.json"), key=lambda file: int(file.stem.split(".")[1]))
-    known = [(json.loads(file.read_text()), file.stem) for file in files]
-    sections = [
-        section(kept, folder, stem) for kept, stem in known if kept.get("form") == figures["form"]
-    ]
+    stem = f"benchmarks-{tag(figures)}"
+    (folder / f"{stem}.json").write_text(json.dumps(figures, indent=1) + "\n")
+    files = sorted(folder.glob("benchmarks-*.json"), key=by_version)
+    known = {file.stem: json.loads(file.read_text()) for file in files}
+    known = {stem: kept for stem, kept in known.items() if kept.get("form") == figures["form"]}
+    sections = [section(kept, folder, stem, known) for stem, kept in known.items()]
     page = folder / "benchmarks.md"
     page.write_text("\n".join([HEAD, *sections, notes()]).rstrip() + "\n")
     return page
 
 
-def section(figures: dict[str, Any], folder: Path, stem: str) -> str:
-    """All about one interpreter; its charts are files of their own beside the page."""
-    rows = [Row.from_dict(row) for row in figures["rows"]]
+def tag(figures: dict[str, Any]) -> str:
+    """3.13, or 3.13t for a build without the GIL."""
+    _, version, *build = figures["machine"]["Python"].split()
+    return ".".join(version.split(".")[:2]) + ("t" if build else "")
+
+
+def by_version(file: Path) -> tuple[int, bool]:
+    minor = file.stem.partition(".")[2]
+    return int(minor.rstrip("t")), minor.endswith("t")
+
+
+def rows_of(figures: dict[str, Any]) -> list[Row]:
+    return [Row.from_dict(row) for row in figures["rows"]]
+
+
+def section(figures: dict[str, Any], folder: Path, stem: str, known: dict[str, Any]) -> str:
+    """All about one interpreter; its charts are files of their own beside the page.
+
+    `known`: the figures of all, so that a build without the GIL can be compared with the one that
+    has it.
+    """
+    rows = rows_of(figures)
     python = figures["machine"]["Python"]
+    locked = known.get(stem.removesuffix("t")) if stem.endswith("t") else None
+    beside = [comparison(rows, rows_of(locked), locked["machine"]["Python"])] if locked else []
     title = f"Time of altsem, the peer's being 1 (shorter is better), {python}"
     (folder / f"{stem}.svg").write_text(chart(rows, title))
     facts = "\n".join(f"- {what}: {value}" for what, value in figures["machine"].items())
@@ -63,6 +84,7 @@ def section(figures: dict[str, Any], folder: Path, stem: str) -> str:
             f"{facts}\n- run: {figures['run']}\n",
             f"![chart]({stem}.svg)\n",
             f"{table(rows)}\n",
+            *beside,
             million.section(figures["million"]),
             *more(figures, folder, stem),
         ]

@@ -9,10 +9,12 @@ import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from benchmarks import clock, report
 from benchmarks.chart import chart
+from benchmarks.gil import comparison
 from benchmarks.paired import paired
 from benchmarks.row import Found, Limits, Row, summary
 from benchmarks.table import table
@@ -184,3 +186,25 @@ def test_partial_run_writes_nothing(tmp_path: Path) -> None:
     # What pytest-benchmark measured is what we say.
     assert measured["stats"]["median"] == measured["extra_info"]["found"]["ours"]
     assert measured["extra_info"]["verdict"] in ("reached", "not reached")
+
+
+def test_a_build_without_the_gil_is_beside_the_one_with_it(tmp_path: Path) -> None:
+    def ran(python: str, ratio: float) -> dict[str, Any]:
+        found = Found(1e-9, 2e-9, ratio, ratio, ratio, 3)
+        rows = [
+            Row("Part", "asked", "peer", found, Limits(at_most=0.5)),
+            Row("Part", "not asked", "peer", found),
+        ]
+        return {"machine": {"Python": python}, "rows": [row.as_dict() for row in rows]}
+
+    figures = {"benchmarks-3.13": ran("CPython 3.13.0", 0.4)}
+    free = ran("CPython 3.13.5 free-threaded", 0.6)
+    assert [report.tag(known) for known in (figures["benchmarks-3.13"], free)] == ["3.13", "3.13t"]
+    rows = report.rows_of(free)
+    page = comparison(rows, report.rows_of(figures["benchmarks-3.13"]), "CPython 3.13.0")
+    assert "| asked | peer | 0.60 | 0.40 | 1.50 | **not reached** |" in page
+    assert "not asked" not in page
+    files = [tmp_path / f"benchmarks-{version}.json" for version in ("3.13t", "3.9", "3.13")]
+    assert [file.stem[11:] for file in sorted(files, key=report.by_version)] == [
+        "3.9", "3.13", "3.13t"
+    ]  # fmt: skip

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-ROOT = Path(__file__).resolve().parent.parent
-if not (ROOT / "benchmarks").is_dir():
-    pytest.skip("the benchmarks are not in the source distribution", allow_module_level=True)
-sys.path.append(str(ROOT))  # `benchmarks` is not installed
-
-from benchmarks import reference  # noqa: E402
-from benchmarks.callgrind import parse  # noqa: E402
-from benchmarks.growth.fit import exponent  # noqa: E402
-from benchmarks.growth.page import section  # noqa: E402
-from benchmarks.growth.runner import SERIES, best  # noqa: E402
-from benchmarks.growth.series import Column, Series, exponents  # noqa: E402
-from benchmarks.plot import log_log  # noqa: E402
+from benchmarks import reference
+from benchmarks.callgrind import parse
+from benchmarks.growth.fit import exponent
+from benchmarks.growth.page import section
+from benchmarks.growth.runner import SERIES, best
+from benchmarks.growth.series import Column, Series, exponents
+from benchmarks.plot import log_log
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..plot import log_log
-from ..report import seconds
+from ..text import seconds
 from .runner import SERIES
 from .series import Chart, Point, Series
 

@@ -214,12 +214,12 @@ def _apply(parts: set[str]) -> None:
     _active.update(parts)
     if SEMAPHORES in parts:
         # The place that all copies to come are made from.
-        import _multiprocessing  # type: ignore[import-not-found]  # noqa: F401
+        import _multiprocessing  # noqa: F401
 
         _settle(native=True)
     if MEMORY in parts:
         try:
-            import _posixshmem  # type: ignore[import-not-found]  # noqa: F401
+            import _posixshmem  # noqa: F401
         except ImportError:
             _replace(sys.modules, "_posixshmem", ModuleType("_posixshmem"))
     for place in _PLACES:

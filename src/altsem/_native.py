@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def semaphores() -> Exception | None:
     """Make, take, give back and remove a real semaphore."""
     try:
-        import _multiprocessing  # type: ignore[import-not-found]
+        import _multiprocessing
 
         semlock: Any = _multiprocessing.SemLock
         unlink: Any = _multiprocessing.sem_unlink
@@ -42,7 +42,7 @@ def semaphores() -> Exception | None:
 def memory() -> Exception | None:
     """Make, fill and remove a named shared memory of a few bytes."""
     try:
-        import _posixshmem  # type: ignore[import-not-found]
+        import _posixshmem
     except ImportError as error:
         return error
     name = _name()

@@ -12,7 +12,7 @@ def supply() -> None:
     them remembers it; that verdict is withdrawn.
     """
     try:
-        import _multiprocessing  # type: ignore[import-not-found]
+        import _multiprocessing
     except ImportError:  # an interpreter without processes: nothing to supply it to
         return
     missing = [name for name in ("SemLock", "sem_unlink") if not hasattr(_multiprocessing, name)]

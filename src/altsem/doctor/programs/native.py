@@ -17,7 +17,7 @@ NAME = f"altsem-doctor-{os.getpid()}"
 
 def semlock() -> str:
     """Whether the interpreter was built with it."""
-    from _multiprocessing import SemLock  # type: ignore[import-not-found]
+    from _multiprocessing import SemLock
 
     return str(SemLock.__name__)
 
@@ -91,7 +91,7 @@ def shared_memory() -> bool:
 def clean_up() -> None:
     """What a child could not remove before it was killed."""
     with contextlib.suppress(Exception):
-        import _posixshmem  # type: ignore[import-not-found]
+        import _posixshmem
 
         _posixshmem.shm_unlink(f"/{NAME}-m")
     with contextlib.suppress(Exception):
