@@ -135,9 +135,10 @@ def pytest_terminal_summary(
             part = row.part
             terminalreporter.section(part)
         terminalreporter.write_line(line(row))
-    for name, figures in results.more.items():
-        terminalreporter.section(name)
-        terminalreporter.write_line(json.dumps(figures, indent=1))
+    if config.stash[_partial]:  # else they are in the page, and readable there
+        for name, figures in results.more.items():
+            terminalreporter.section(name)
+            terminalreporter.write_line(json.dumps(figures, indent=1))
     if exitstatus == pytest.ExitCode.OK and results.rows and not config.stash[_partial]:
         terminalreporter.write_line(f"written: {write(results.as_dict())}")
     else:
