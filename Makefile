@@ -23,7 +23,7 @@ BUILT := $(VENV)/.built$(ALTSEM_WERROR)
 C_FILES := $(wildcard csrc/*.[ch] csrc/binding/*.[ch])
 SOURCES := $(C_FILES) $(wildcard src/altsem/*.py src/altsem/*.pyi src/altsem/*/*.py src/altsem/*/*/*.py) pyproject.toml setup.py
 
-.PHONY: help demo test lint bench conformance clean
+.PHONY: help demo test lint bench conformance instructions clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -46,6 +46,9 @@ conformance: $(BUILT)  ## CPython's own suite, over altsem: docs/conformance.md 
 
 bench: $(VENV)/.with-bench  ## the figures of docs/benchmarks.md (QUICK=1, ARGS=... for pytest)
 	$(PY) -m pytest -c benchmarks/pytest.ini --rootdir=. $(ARGS)
+
+instructions: $(BUILT)  ## counts those of acquire and release; fails if they rose
+	$(PY) -m benchmarks.instructions --check
 
 clean:  ## removes what make made
 	rm -rf .venv build src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .benchmarks
