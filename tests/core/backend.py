@@ -45,6 +45,14 @@ class Slot:
     def once(self, deadline: int = FOREVER) -> int:
         return int(self.lib.altsem_sem_wait(self.segment, self.slot, deadline))
 
+    def doze(self) -> int:
+        """Waits in vain, in a set: with no CPU to be had, a deadline may pass before the sleep."""
+        for _ in range(1000):
+            result = self.wait(self.backend.deadline(0.01))
+            if result != ETIMEDOUT or self.set is not None:
+                return result
+        raise AssertionError("never slept in a set")
+
     def waiters(self) -> int:
         return int(self.lib.altsem_waiters(self.slot))
 

@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import random
+import select
 import signal
 import struct
 import subprocess
@@ -26,6 +27,7 @@ from core.backend import (
     EVENT,
     FOREVER,
     LOCK,
+    PATIENCE,
     Backend,
     Child,
     Slot,
@@ -274,11 +276,11 @@ def test_nobody_asleep_means_no_system_call(sysv: Backend) -> None:
 def test_a_set_is_there_from_the_first_sleep_to_the_last_primitive(sysv: Backend) -> None:
     with sysv.slots(3) as (slot, *_):
         assert slot.set is None
-        slot.wait(sysv.deadline(0.001))
+        slot.doze()
         new = slot.set
         size = sysv.lib.altsem_segment_size(slot.segment)
         assert new is not None and sets()[new] == 2 * size // 64
-        slot.wait(sysv.deadline(0.001))
+        slot.doze()
         assert slot.set == new
     assert new not in sets()
 
@@ -347,7 +349,7 @@ def clean(backend: Backend) -> int:
 def sleep_in_a_segment_of_its_own(library: Callable[[], Backend], told: int) -> None:
     """Writes down which set it sleeps in."""
     slot = library().slot()
-    slot.wait(slot.backend.deadline(0.001))
+    slot.doze()
     assert slot.set is not None
     os.write(told, struct.pack("=q", slot.set))
     slot.wait()
@@ -362,6 +364,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 
 def one_told(pipe: tuple[int, int]) -> int:
+    assert select.select([pipe[0]], [], [], PATIENCE)[0], "nobody wrote down a set"
     return int(struct.unpack("=q", os.read(pipe[0], 8))[0])
 
 
@@ -390,7 +393,7 @@ def test_whoever_needs_a_set_sweeps(library: Callable[[], Backend], pipe: tuple[
 
     def need_one() -> bool:
         slot = library().slot()
-        slot.wait(slot.backend.deadline(0.001))
+        slot.doze()
         gone = old not in sets()
         slot.free()
         return gone
@@ -407,7 +410,7 @@ def test_what_was_swept_is_made_again_for_the_living(sysv: Backend) -> None:
         assert old in sets()
         clean(sysv)
         assert old not in sets()
-        assert slot.wait(sysv.deadline(0.001)) == ETIMEDOUT
+        assert slot.doze() == ETIMEDOUT
         with children((slot.wait,)) as (child,):
             until(lambda: slot.waiters() == 2, "a waiter")
             slot.post()
@@ -443,9 +446,9 @@ backend = Backend(Path({library!r}), "sysv", Path(sys.argv[1]))
 slot = backend.slot()
 how = sys.argv[2]
 if how != "children only":
-    slot.wait(backend.deadline(0.001))
+    slot.doze()
 if how != "alone":
-    Child(slot.wait, backend.deadline(0.01)).result()
+    Child(slot.doze).result()
 if how == "thread":
     import threading
     threading.Thread(target=slot.wait, daemon=True).start()
@@ -514,7 +517,7 @@ def test_no_room_is_an_error_that_leaves_nothing(library: Callable[[], Backend])
         sem.post()
         assert sem.once() == 0
         Path("/proc/sys/kernel/sem").write_text("250 32000 32 1")
-        assert sem.wait(backend.deadline(0.001)) == ETIMEDOUT
+        assert sem.doze() == ETIMEDOUT
         return answers
 
     assert Child(work).result()
@@ -526,12 +529,12 @@ def test_a_leftover_makes_room(library: Callable[[], Backend]) -> None:
         own_namespace()
         backend = library()
         slot = backend.slot()
-        assert slot.wait(backend.deadline(0.001)) == ETIMEDOUT  # sweeps; not again within a second
+        assert slot.doze() == ETIMEDOUT  # sweeps; not again within a second
         slot.free()
         slot = backend.slot()
         Path("/proc/sys/kernel/sem").write_text("250 32000 32 1")
         assert libc.semget(FAMILY << 16 | 0x4321, 128, IPC_CREAT | MODE) >= 0
-        return slot.wait(backend.deadline(0.001))
+        return slot.doze()
 
     assert Child(work).result() == ETIMEDOUT
 
@@ -576,7 +579,7 @@ def test_probe_says_what_is_lacking(core: ModuleType, limits: str, said: set[int
 @needs_namespace
 def test_another_namespace_is_refused(sysv: Backend) -> None:
     with sysv.slots() as (slot,):
-        assert slot.wait(sysv.deadline(0.001)) == ETIMEDOUT
+        assert slot.doze() == ETIMEDOUT
         assert in_namespace(slot.once) == -errno.EXDEV
         assert (slot.waiters(), slot.sleepers) == (0, 0)
 
@@ -588,7 +591,7 @@ def test_a_set_of_another_user_is_refused(sysv: Backend) -> None:
         return slot.once()
 
     with sysv.slots() as (slot,):
-        assert slot.wait(sysv.deadline(0.001)) == ETIMEDOUT
+        assert slot.doze() == ETIMEDOUT
         assert Child(work, slot).result() == -errno.EACCES
         assert (slot.waiters(), slot.sleepers) == (0, 0)
 
