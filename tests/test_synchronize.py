@@ -22,6 +22,7 @@ from support import (
     join,
     no_native,
     reap,
+    state,
     wait_for_waiters,
     wait_until,
     wait_until_asleep,
@@ -249,12 +250,11 @@ def lower_priority_and_take(lock: Any, cpu: int) -> None:
 
 
 def test_two_releases_before_the_first_of_two_waiters_runs() -> None:
-    """Both wake.  The waiters share one CPU with the releaser and give way to it: neither runs
-    between the two releases.  A waiter that was not woken looks again after a second, so it would
-    end as well: what tells is that not every round takes that long."""
+    """Both are woken.  The waiters share one CPU with the releaser and give way to it, so they are
+    seen between their wake and their next step; a round in which one was quicker shows nothing.
+    The filelock backend has no wake to see: its first in the queue looks from time to time."""
     cpus = os.sched_getaffinity(0)
     cpu = min(cpus)
-    durations = []
     os.sched_setaffinity(0, {cpu})
     try:
         for _ in range(10):
@@ -263,15 +263,16 @@ def test_two_releases_before_the_first_of_two_waiters_runs() -> None:
             wait_for_waiters(semaphore, 2)
             for pid in pids:
                 wait_until_asleep(pid)
-            released = time.monotonic()
             semaphore.release()
             semaphore.release()
+            states = [state(pid) for pid in pids]
+            undisturbed = semaphore.get_value() == semaphore.waiters == 2
             assert [reap(pid) for pid in pids] == [0, 0]
-            durations.append(time.monotonic() - released)
             assert semaphore.get_value() == 0
+            if undisturbed and altsem.backend() != "filelock":
+                assert "S" not in states, "asleep, although there is a token for it"
     finally:
         os.sched_setaffinity(0, cpus)
-    assert min(durations) < 0.4
 
 
 def test_two_releases_while_both_waiters_are_stopped() -> None:
