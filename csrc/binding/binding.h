@@ -21,7 +21,10 @@ typedef struct {
     PyTypeObject *segment, *primitive;
     PyTypeObject *semlock, *lock, *rlock, *semaphore, *bounded;
     PyTypeObject *event, *cond, *barrier;
+    PyTypeObject *bound, *with_method; /* NULL where they are of no use */
 } State;
+
+long running_version(void); /* module.c: 0x030b for 3.11; -1 not to be known */
 
 /* errors.c: each sets an exception and returns NULL. */
 PyObject *raise_errno(int error);                       /* OSError, the system's own words */

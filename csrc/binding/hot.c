@@ -144,6 +144,20 @@ RARELY PyObject *too_many_arguments(Py_ssize_t nargs) {
         (void)args;                                                                                \
         if (__builtin_expect(nargs > 3, 0)) return too_many_arguments(nargs);                      \
         return release_as(op, type_of);                                                            \
+    }                                                                                              \
+    PyObject *hot_bound_enter_##suffix(PyObject *bound, PyObject *const *args, size_t nargs,       \
+                                       PyObject *names) {                                          \
+        PyObject *op = ((Bound *)bound)->lock;                                                     \
+        if (__builtin_expect(!op || names || nargs & ~ARGUMENTS_OFFSET, 0))                        \
+            return bound_call_builtin(bound, args, nargs, names);                                  \
+        return acquire_as(op, type_of);                                                            \
+    }                                                                                              \
+    PyObject *hot_bound_exit_##suffix(PyObject *bound, PyObject *const *args, size_t nargs,        \
+                                      PyObject *names) {                                           \
+        PyObject *op = ((Bound *)bound)->lock;                                                     \
+        if (__builtin_expect(!op || names || (nargs & ~ARGUMENTS_OFFSET) > 3, 0))                  \
+            return bound_call_builtin(bound, args, nargs, names);                                  \
+        return release_as(op, type_of);                                                            \
     }
 
 COPY(any, ((SemLock *)op)->type)

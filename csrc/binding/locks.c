@@ -2,6 +2,7 @@
 #include "semlock.h"
 
 #include <errno.h>
+#include <string.h>
 
 static PyObject *bare_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     (void)args, (void)kwargs; /* for __init__, which a subclass may call with others */
@@ -112,10 +113,17 @@ CLASS(bounded, BoundedSemaphore, value_methods,
       "BoundedSemaphore(value=1, *, ctx=None)\n--\n\nA semaphore that never rises above its first "
       "value.")
 
-static PyMethodDef hot_any[] = {HOT_METHODS(any), {NULL, NULL, 0, NULL}};
-static PyMethodDef hot_lock[] = {HOT_METHODS(lock), {NULL, NULL, 0, NULL}};
-static PyMethodDef hot_rlock[] = {HOT_METHODS(rlock), {NULL, NULL, 0, NULL}};
-static PyMethodDef hot_sem[] = {HOT_METHODS(sem), {NULL, NULL, 0, NULL}};
+typedef struct {
+    PyMethodDef *methods;
+    bound_function *enter, *exit;
+} Hot;
+#define HOT(suffix)                                                                                \
+    static PyMethodDef hot_##suffix[] = {HOT_METHODS(suffix), {NULL, NULL, 0, NULL}};              \
+    static const Hot suffix = {hot_##suffix, hot_bound_enter_##suffix, hot_bound_exit_##suffix};
+HOT(any)
+HOT(lock)
+HOT(rlock)
+HOT(sem)
 
 /* The interpreter calls a C method directly only on an object of exactly the type that the method
  * was defined for; on an object of a subclass it takes a detour that costs more than the lock.  Our
@@ -127,14 +135,18 @@ PyObject *module_own_methods(PyObject *module, PyObject *object) {
         return NULL;
     }
     PyTypeObject *type = (PyTypeObject *)object;
-    PyMethodDef *hot = PyType_IsSubtype(type, state->lock)        ? hot_lock
-                       : PyType_IsSubtype(type, state->rlock)     ? hot_rlock
-                       : PyType_IsSubtype(type, state->semaphore) ? hot_sem
-                                                                  : hot_any;
-    for (; hot->ml_name; hot++) {
-        PyObject *method = PyDescr_NewMethod(type, hot);
-        int error = method ? PyObject_SetAttrString(object, hot->ml_name, method) : -1;
-        Py_XDECREF(method);
+    const Hot *hot = PyType_IsSubtype(type, state->lock)        ? &lock
+                     : PyType_IsSubtype(type, state->rlock)     ? &rlock
+                     : PyType_IsSubtype(type, state->semaphore) ? &sem
+                                                                : &any;
+    for (PyMethodDef *method = hot->methods; method->ml_name; method++) {
+        bound_function *call = strcmp(method->ml_name, "__enter__") == 0  ? hot->enter
+                               : strcmp(method->ml_name, "__exit__") == 0 ? hot->exit
+                                                                          : NULL;
+        PyObject *own =
+            call ? with_method(state, type, method, call) : PyDescr_NewMethod(type, method);
+        int error = own ? PyObject_SetAttrString(object, method->ml_name, own) : -1;
+        Py_XDECREF(own);
         if (error != 0) return NULL;
     }
     Py_INCREF(object);

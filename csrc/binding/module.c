@@ -1,5 +1,6 @@
 /* module.c - the module altsem._core: types, functions, multi-phase init. */
-#include "binding.h"
+#include "bound.h" /* Python.h must come first */
+
 #include "cpus.h"
 
 #include <string.h>
@@ -140,7 +141,8 @@ static int execute(PyObject *module) {
         !(state->bounded = add(module, &bounded_spec, state->semlock)) ||
         !(state->event = add(module, &event_spec, state->primitive)) ||
         !(state->cond = add(module, &cond_spec, state->primitive)) ||
-        !(state->barrier = add(module, &barrier_spec, state->primitive)))
+        !(state->barrier = add(module, &barrier_spec, state->primitive)) ||
+        with_types(state, module) != 0)
         return -1;
     return set_constant(state->semlock, "SEM_VALUE_MAX", ALTSEM_VALUE_MAX);
 }
@@ -183,7 +185,7 @@ static PyModuleDef definition = {
     .m_free = release,
 };
 
-static long running_version(void) {
+long running_version(void) {
     PyObject *version = PySys_GetObject("hexversion"); /* borrowed */
     return version ? PyLong_AsLong(version) >> 16 : -1;
 }

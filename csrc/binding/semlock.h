@@ -3,6 +3,7 @@
 #define ALTSEM_BINDING_SEMLOCK_H
 
 #include "binding.h"
+#include "bound.h"
 
 #include "fast.h"
 
@@ -51,7 +52,8 @@ int semlock_type_for(int kind, int value, int maxvalue);
     PyObject *hot_acquire_##suffix(PyObject *, PyObject *const *, Py_ssize_t, PyObject *);         \
     PyObject *hot_release_##suffix(PyObject *, PyObject *);                                        \
     PyObject *hot_enter_##suffix(PyObject *, PyObject *);                                          \
-    PyObject *hot_exit_##suffix(PyObject *, PyObject *const *, Py_ssize_t);
+    PyObject *hot_exit_##suffix(PyObject *, PyObject *const *, Py_ssize_t);                        \
+    bound_function hot_bound_enter_##suffix, hot_bound_exit_##suffix;
 HOT_DECLARE(any)
 HOT_DECLARE(lock)
 HOT_DECLARE(rlock)

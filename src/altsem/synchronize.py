@@ -99,7 +99,7 @@ class Condition(_native.Condition):
         self.release = self._lock.release  # type: ignore[method-assign]
 
     def __enter__(self) -> bool:
-        return bool(self._lock.__enter__())
+        return bool(self._lock.acquire())
 
     def __exit__(
         self,
@@ -107,7 +107,7 @@ class Condition(_native.Condition):
         exc_value: BaseException | None = None,
         exc_tb: TracebackType | None = None,
     ) -> None:
-        self._lock.__exit__(exc_type, exc_value, exc_tb)
+        self._lock.release()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}({self._lock!r}, {self._room.waiters()})>"
