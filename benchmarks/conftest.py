@@ -22,13 +22,23 @@ from .report import write
 from .results import Results
 from .row import Limits, Row, summary
 from .text import line, verdict
+from .threads import FREE_THREADED
 
 HERE = Path(__file__).parent
 
 # In the order of the page.  First what wants a process that has not forked yet.
 FILES = tuple(
     f"bench_{name}.py"
-    for name in ("uncontended", "threads", "contended", "handover", "whole", "backends", "figures")
+    for name in (
+        "uncontended",
+        "threads",
+        "contended",
+        "handover",
+        "whole",
+        "gil",
+        "backends",
+        "figures",
+    )
 )
 
 _results = pytest.StashKey[Results]()
@@ -65,7 +75,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    if {item.path.name for item in session.items} != {f.name for f in HERE.glob("bench_*.py")}:
+    files = {file.name for file in HERE.glob("bench_*.py")}
+    if not FREE_THREADED:
+        files.remove("bench_gil.py")
+    if {item.path.name for item in session.items} != files:
         session.config.stash[_partial] = True
 
 

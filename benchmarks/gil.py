@@ -1,29 +1,133 @@
-"""What the absence of the GIL changes: each row that has a limit, beside the same with the GIL."""
+"""One work in a process of its own, with the GIL or without it: what its absence costs or gains.
+
+`python -m benchmarks.gil WORK` is that process: it does a round whenever it is told to.  The same
+free-threaded interpreter runs both sides, so nothing but the GIL differs.
+"""
 
 from __future__ import annotations
 
-from .row import Row
-from .text import ratio
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
 
-AT_MOST = 1.2
+import altsem
+
+from .apart import PAIRS
+from .crowd import Crowd
+from .paired import Timing
+from .partner import condition_trip, event_trip, ping_pong
+from .peers import OURS
+from .rounds import N, attribute, bound, calls, with_statement
+from .threads import Threads
+
+THREADS = 8
+SHORT, LONG = 100, 400  # round trips in a round, where a hog may have the CPU, and elsewhere
 
 
-def comparison(free: list[Row], locked: list[Row], python: str) -> str:
-    """Markdown: the ratios of both runs, and how much worse the one without the GIL is."""
-    before = {(row.work, row.peer): row.found.ratio for row in locked}
-    lines = [
-        f"### Against the same with the GIL ({python})\n",
-        "| work | against | ratio here | with the GIL | here / there | at most 1.2 |",
-        "|---|---|---|---|---|---|",
-    ]
-    for row in free:
-        there = before.get((row.work, row.peer))
-        if row.limits.at_most is None or there is None:
-            continue
-        here = row.found.ratio
-        verdict = "reached" if here <= AT_MOST * there else "**not reached**"
-        lines.append(
-            f"| {row.work} | {row.peer} | {ratio(here)} | {ratio(there)} | {here / there:.2f} "
-            f"| {verdict} |"
+def of(timing: Callable[[Any], Timing], kind: type) -> Timing:
+    return timing(kind())
+
+
+def held(*arguments: object) -> Timing:
+    """`acquire(*arguments)` of a Lock that is taken."""
+    lock = altsem.Lock()
+    lock.acquire()
+    return calls(lock.acquire, N, *arguments)
+
+
+def threads(locks: int, n: int) -> Timing:
+    return Threads([altsem.Lock() for _ in range(locks)], THREADS, n)
+
+
+def crowd(kind: str, count: int, threads: int = 1) -> Timing:
+    return Crowd(getattr(OURS, kind)(), count, threads)
+
+
+WORKS: dict[str, Callable[[], Timing]] = {
+    **{
+        f"{how}, {kind.__name__}": partial(of, timing, kind)
+        for how, timing in [
+            ("bound `a(); r()`", bound),
+            ("`L.acquire(); L.release()`", attribute),
+            ("`with L:`", with_statement),
+        ]
+        for kind in (altsem.Lock, altsem.RLock, altsem.Semaphore)
+    },
+    "create and drop, Lock": partial(calls, altsem.Lock, N // 5),
+    "`acquire(False)` on a held Lock": partial(held, False),
+    "`acquire(timeout=0)` on a held Lock": partial(held, True, 0),
+    "`Event.is_set()`": lambda: calls(altsem.Event().is_set),
+    f"{THREADS} threads with a Lock each": partial(threads, THREADS, 40_000),
+    f"{THREADS} threads with one Lock": partial(threads, 1, 10_000),
+    **{
+        f"contended Lock, {count} processes": partial(crowd, "Lock", count)
+        for count in (2, 4, 8, 32)
+    },
+    "contended Semaphore, 4 processes": partial(crowd, "Semaphore", 4),
+    "contended Lock, 2 processes x 8 threads": partial(crowd, "Lock", 2, THREADS),
+    "hand-off ping-pong of two processes": partial(ping_pong, OURS, LONG),
+    "the same with one usable CPU": partial(ping_pong, OURS, LONG),
+    "the same with every CPU busy": partial(ping_pong, OURS, SHORT),
+    "Event set, wait round trip": partial(event_trip, OURS, LONG),
+    "Condition notify, wait round trip": partial(condition_trip, OURS, LONG),
+}
+
+
+class Side:
+    """The rounds of a work with the GIL, or without it, in a process that is new every few rounds:
+    where the scheduler puts it and those it starts is left to chance each time."""
+
+    def __init__(self, work: str, *, gil: bool) -> None:
+        self._command = [sys.executable, "-m", "benchmarks.gil", work]
+        self._env = {**os.environ, "PYTHON_GIL": str(int(gil))}
+        self._process: subprocess.Popen[str] | None = None
+        self._left = 0
+
+    def _start(self) -> subprocess.Popen[str]:
+        self.close()
+        self._left = PAIRS
+        self._process = subprocess.Popen(
+            self._command,
+            cwd=Path(__file__).resolve().parent.parent,
+            env=self._env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
-    return "\n".join(lines) + "\n"
+        return self._process
+
+    def __call__(self) -> float:
+        process = self._process
+        if process is None or not self._left:
+            process = self._start()
+        self._left -= 1
+        assert process.stdin is not None and process.stdout is not None
+        print(file=process.stdin, flush=True)
+        said = process.stdout.readline()
+        if not said:
+            raise RuntimeError(f"exit status {process.wait()} of {self._command}")
+        return float(said)
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._process.communicate()
+            self._process = None
+
+
+def serve(work: str) -> None:
+    timing = WORKS[work]()
+    with contextlib.ExitStack() as left:
+        if hasattr(timing, "close"):
+            left.callback(timing.close)
+        timing()  # not counted: the first of a process
+        for _ in sys.stdin:
+            print(timing(), flush=True)
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])

@@ -9,7 +9,6 @@ from typing import Any
 
 from . import million
 from .chart import chart
-from .gil import comparison
 from .row import Row
 from .table import table
 
@@ -44,7 +43,7 @@ def write(figures: dict[str, Any]) -> Path:
     files = sorted(folder.glob("benchmarks-*.json"), key=by_version)
     known = {file.stem: json.loads(file.read_text()) for file in files}
     known = {stem: kept for stem, kept in known.items() if kept.get("form") == figures["form"]}
-    sections = [section(kept, folder, stem, known) for stem, kept in known.items()]
+    sections = [section(kept, folder, stem) for stem, kept in known.items()]
     page = folder / "benchmarks.md"
     page.write_text("\n".join([HEAD, *sections, notes()]).rstrip() + "\n")
     return page
@@ -65,16 +64,10 @@ def rows_of(figures: dict[str, Any]) -> list[Row]:
     return [Row.from_dict(row) for row in figures["rows"]]
 
 
-def section(figures: dict[str, Any], folder: Path, stem: str, known: dict[str, Any]) -> str:
-    """All about one interpreter; its charts are files of their own beside the page.
-
-    `known`: the figures of all, so that a build without the GIL can be compared with the one that
-    has it.
-    """
+def section(figures: dict[str, Any], folder: Path, stem: str) -> str:
+    """All about one interpreter; its charts are files of their own beside the page."""
     rows = rows_of(figures)
     python = figures["machine"]["Python"]
-    locked = known.get(stem.removesuffix("t")) if stem.endswith("t") else None
-    beside = [comparison(rows, rows_of(locked), locked["machine"]["Python"])] if locked else []
     title = f"Time of altsem, the peer's being 1 (shorter is better), {python}"
     (folder / f"{stem}.svg").write_text(chart(rows, title))
     facts = "\n".join(f"- {what}: {value}" for what, value in figures["machine"].items())
@@ -84,7 +77,6 @@ def section(figures: dict[str, Any], folder: Path, stem: str, known: dict[str, A
             f"{facts}\n- run: {figures['run']}\n",
             f"![chart]({stem}.svg)\n",
             f"{table(rows)}\n",
-            *beside,
             million.section(figures["million"]),
             *more(figures, folder, stem),
         ]

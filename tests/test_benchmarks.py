@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -9,12 +10,11 @@ import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from benchmarks import clock, report
+from benchmarks import clock, gil, report
+from benchmarks.apart import PAIRS
 from benchmarks.chart import chart
-from benchmarks.gil import comparison
 from benchmarks.paired import paired
 from benchmarks.row import Found, Limits, Row, summary
 from benchmarks.table import table
@@ -188,22 +188,25 @@ def test_partial_run_writes_nothing(tmp_path: Path) -> None:
     assert measured["extra_info"]["verdict"] in ("reached", "not reached")
 
 
-def test_a_build_without_the_gil_is_beside_the_one_with_it(tmp_path: Path) -> None:
-    def ran(python: str, ratio: float) -> dict[str, Any]:
-        found = Found(1e-9, 2e-9, ratio, ratio, ratio, 3)
-        rows = [
-            Row("Part", "asked", "peer", found, Limits(at_most=0.5)),
-            Row("Part", "not asked", "peer", found),
-        ]
-        return {"machine": {"Python": python}, "rows": [row.as_dict() for row in rows]}
+def test_a_side_is_a_process_that_is_new_from_time_to_time() -> None:
+    with contextlib.closing(gil.Side("hand-off ping-pong of two processes", gil=True)) as side:
+        seen = set()
+        for _ in range(PAIRS + 1):
+            assert 0 < side() < 1
+            assert side._process is not None
+            seen.add(side._process.pid)
+        assert len(seen) == 2
 
-    figures = {"benchmarks-3.13": ran("CPython 3.13.0", 0.4)}
-    free = ran("CPython 3.13.5 free-threaded", 0.6)
-    assert [report.tag(known) for known in (figures["benchmarks-3.13"], free)] == ["3.13", "3.13t"]
-    rows = report.rows_of(free)
-    page = comparison(rows, report.rows_of(figures["benchmarks-3.13"]), "CPython 3.13.0")
-    assert "| asked | peer | 0.60 | 0.40 | 1.50 | **not reached** |" in page
-    assert "not asked" not in page
+
+def test_a_side_that_fails_says_so() -> None:
+    side = gil.Side("no such work", gil=True)
+    with contextlib.closing(side), pytest.raises(RuntimeError, match=r"status 1 of .*no such work"):
+        side()
+
+
+def test_builds_without_the_gil_have_figures_of_their_own(tmp_path: Path) -> None:
+    pythons = ("CPython 3.13.0", "CPython 3.13.5 free-threaded")
+    assert [report.tag({"machine": {"Python": python}}) for python in pythons] == ["3.13", "3.13t"]
     files = [tmp_path / f"benchmarks-{version}.json" for version in ("3.13t", "3.9", "3.13")]
     assert [file.stem[11:] for file in sorted(files, key=report.by_version)] == [
         "3.9", "3.13", "3.13t"
