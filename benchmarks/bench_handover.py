@@ -9,7 +9,7 @@ import pytest
 from .apart import PAIRS, Apart, Make, Place
 from .conftest import Pair
 from .partner import barrier_of, condition_trip, event_trip, ping_pong, thread_ping_pong
-from .places import busy_cpus, one_busy_cpu, one_cpu
+from .places import busy_cpus, can_set_quota, one_busy_cpu, one_cpu, quota_of_one_cpu
 
 PART = "To and fro"
 
@@ -28,6 +28,13 @@ def trips(
 
 def test_ping_pong(pair: Pair) -> None:
     trips(pair, "hand-off ping-pong of two processes", ping_pong, 0.5)
+
+
+if can_set_quota():  # else there is no such row
+
+    def test_ping_pong_with_a_quota(pair: Pair) -> None:
+        work = "the same with a quota of one CPU"
+        trips(pair, work, ping_pong, 1.1, quota_of_one_cpu)
 
 
 # Rounds are short where a hog may have the CPU for milliseconds between two steps.

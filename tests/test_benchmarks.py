@@ -12,13 +12,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from benchmarks import clock, gil, report
+from benchmarks import clock, gil, places, report
 from benchmarks.apart import PAIRS
 from benchmarks.chart import chart
 from benchmarks.paired import paired
 from benchmarks.row import Found, Limits, Row, summary
 from benchmarks.table import table
 from benchmarks.text import line, verdict
+
+from altsem import _core
 
 ROOT = Path(__file__).resolve().parent.parent
 FOUND = Found(ours=5e-7, theirs=1e-6, ratio=0.5, low=0.4, high=0.6, rounds=10)
@@ -202,6 +204,17 @@ def test_a_side_that_fails_says_so() -> None:
     side = gil.Side("no such work", gil=True)
     with contextlib.closing(side), pytest.raises(RuntimeError, match=r"status 1 of .*no such work"):
         side()
+
+
+@pytest.mark.skipif(not places.can_set_quota(), reason="no control group can be made here")
+def test_a_quota_is_there_for_a_while_and_the_core_sees_it() -> None:
+    before = Path("/proc/self/cgroup").read_text(), _core.cpu_quota()
+    with places.quota_of_one_cpu():
+        assert _core.cpu_quota() == 1.0
+        here = places._cpu_group()
+        assert here.name.startswith("altsem-bench-")
+    assert (Path("/proc/self/cgroup").read_text(), _core.cpu_quota()) == before
+    assert not here.exists()
 
 
 def test_builds_without_the_gil_have_figures_of_their_own(tmp_path: Path) -> None:
