@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
+from altsem.bench.report import ratio, seconds
+
 from .row import Row
 
-
-def seconds(value: float) -> str:
-    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if value >= scale:
-            return f"{value / scale:.3g} {unit}"
-    return f"{value * 1e9:.3g} ns"
-
-
-def ratio(value: float) -> str:
-    return f"{value:.4f}" if value < 0.02 else f"{value:.2f}"
+__all__ = ["asked", "line", "ratio", "seconds", "verdict"]
 
 
 def asked(row: Row) -> str:

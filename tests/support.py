@@ -3,6 +3,7 @@ of a spawn test would pay for it."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import multiprocessing
 import os
@@ -150,3 +151,13 @@ def set_up(lock: Any) -> None:
 def use_inherited(x: int) -> int:
     with inherited:
         return x + 1
+
+
+def read_terminal(parent: int) -> str:
+    """All that was written to the other end of an os.openpty(), until everybody has closed it."""
+    said = b""
+    with contextlib.suppress(OSError):  # that is how the end looks
+        while True:
+            said += os.read(parent, 65536)
+    os.close(parent)
+    return said.decode()

@@ -28,7 +28,7 @@ from altsem.bench.contenders import Repeated
 from altsem.bench.interrupt import Interrupt
 from altsem.bench.rows import Row
 from altsem.context import AltsemContext
-from support import METHODS, no_native, wait_until
+from support import METHODS, no_native, read_terminal, wait_until
 
 pytestmark = pytest.mark.limit(60)
 
@@ -277,12 +277,8 @@ def on_terminal(columns: int, **env: str) -> tuple[int, str]:
         env={**os.environ, "TERM": "xterm", **env},
     )
     os.close(child)
-    said = b""
-    with contextlib.suppress(OSError):  # that is how the end looks
-        while True:
-            said += os.read(parent, 65536)
-    os.close(parent)
-    return process.wait(), said.decode()
+    said = read_terminal(parent)
+    return process.wait(), said
 
 
 @pytest.mark.parametrize("columns", [80, 40, 12])

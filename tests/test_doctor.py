@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
@@ -19,6 +18,7 @@ import pytest
 
 import confine
 from altsem.doctor import report
+from support import read_terminal
 
 BED = Path(__file__).parent / "beds" / "shm"
 NO_NAMESPACE = 125
@@ -247,13 +247,9 @@ def test_colours_only_on_a_terminal() -> None:
             env={**os.environ, "TERM": "xterm", **env},
         )
         os.close(child)
-        said = b""
-        with contextlib.suppress(OSError):  # that is how the end looks
-            while True:
-                said += os.read(parent, 65536)
-        os.close(parent)
+        said = read_terminal(parent)
         process.wait()
-        return said.decode()
+        return said
 
     assert "\x1b[" in on_terminal()
     assert "\x1b" not in on_terminal(NO_COLOR="1")
