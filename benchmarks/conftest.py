@@ -7,7 +7,9 @@ reached fails nothing: the summary and the page tell.
 
 from __future__ import annotations
 
+import faulthandler
 import json
+import os
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +27,7 @@ from .text import line, verdict
 from .threads import FREE_THREADED
 
 HERE = Path(__file__).parent
+LIMIT = 600  # seconds; the longest takes a quarter of that
 
 # In the order of the page.  First what wants a process that has not forked yet.
 FILES = tuple(
@@ -43,6 +46,7 @@ FILES = tuple(
 
 _results = pytest.StashKey[Results]()
 _partial = pytest.StashKey[bool]()
+_stderr = pytest.StashKey[int]()
 
 
 class Pair(Protocol):
@@ -65,6 +69,11 @@ class Pair(Protocol):
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_results] = Results()
     config.stash[_partial] = False
+    config.stash[_stderr] = os.dup(2)  # past the capture
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    os.close(config.stash[_stderr])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -85,6 +94,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_deselected(items: list[pytest.Item]) -> None:
     if items:
         items[0].config.stash[_partial] = True
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """A row that hangs ends the run, with all stacks."""
+    faulthandler.dump_traceback_later(LIMIT, exit=True, file=item.config.stash[_stderr])
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -50,6 +50,9 @@ class Waiters:
 
     def __call__(self) -> float:
         self._all_in()
+        return self._wake()
+
+    def _wake(self) -> float:
         start = perf_counter()
         with self._condition:
             self._condition.notify_all()
@@ -58,7 +61,8 @@ class Waiters:
         return perf_counter() - start
 
     def close(self) -> None:
+        self._all_in()  # else one that is on its way back would stop before it waits
         self._stop.value = 1
-        self()
+        self._wake()
         for one in self._everybody:
             one.join()
