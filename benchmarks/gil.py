@@ -22,10 +22,12 @@ from .crowd import Crowd
 from .paired import Timing
 from .partner import condition_trip, event_trip, ping_pong
 from .peers import OURS
+from .quick import quick
 from .rounds import N, attribute, bound, calls, with_statement
 from .threads import Threads
 
 THREADS = 8
+ROUND = 0.1 if quick() else 0.3  # seconds that a crowd runs
 SHORT, LONG = 100, 400  # round trips in a round, where a hog may have the CPU, and elsewhere
 
 
@@ -45,7 +47,7 @@ def threads(locks: int, n: int) -> Timing:
 
 
 def crowd(kind: str, count: int, threads: int = 1) -> Timing:
-    return Crowd(getattr(OURS, kind)(), count, threads)
+    return Crowd(getattr(OURS, kind)(), count, threads, ROUND)
 
 
 WORKS: dict[str, Callable[[], Timing]] = {
