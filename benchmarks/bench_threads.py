@@ -7,7 +7,7 @@ import threading
 import altsem
 
 from .conftest import Pair
-from .threads import FREE_THREADED, Threads
+from .threads import EACH, EACH_OF_ONE, FREE_THREADED, Threads
 
 PART = "Threads of one process"
 THREADS = 8
@@ -21,17 +21,17 @@ def locks(kind: type, count: int) -> list[object]:
 
 def test_a_lock_each(pair: Pair) -> None:
     ours = Threads(locks(altsem.Lock, THREADS), THREADS)
-    one = Threads(locks(altsem.Lock, 1), 1, THREADS * 40_000)
-    pair(f"{THREADS} threads with a Lock each", "one thread with one", ours, one, SCALES, 21)
+    one = Threads(locks(altsem.Lock, 1), 1, THREADS * EACH)
+    pair(f"{THREADS} threads with a Lock each", "one thread with one", ours, one, SCALES, 15)
 
 
 def test_a_lock_each_to_threading(pair: Pair) -> None:
     ours = Threads(locks(altsem.Lock, THREADS), THREADS)
     theirs = Threads([threading.Lock() for _ in range(THREADS)], THREADS)
-    pair(f"{THREADS} threads with a Lock each", "threading.Lock", ours, theirs, None, 21)
+    pair(f"{THREADS} threads with a Lock each", "threading.Lock", ours, theirs, None, 15)
 
 
 def test_one_lock(pair: Pair) -> None:
-    ours = Threads(locks(altsem.Lock, 1), THREADS, 10_000)
-    theirs = Threads([threading.Lock()], THREADS, 10_000)
-    pair(f"{THREADS} threads with one Lock", "threading.Lock", ours, theirs, None, 21)
+    ours = Threads(locks(altsem.Lock, 1), THREADS, EACH_OF_ONE)
+    theirs = Threads([threading.Lock()], THREADS, EACH_OF_ONE)
+    pair(f"{THREADS} threads with one Lock", "threading.Lock", ours, theirs, None, 15)

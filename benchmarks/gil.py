@@ -24,7 +24,7 @@ from .partner import condition_trip, event_trip, ping_pong
 from .peers import OURS
 from .quick import quick
 from .rounds import N, attribute, bound, calls, with_statement
-from .threads import Threads
+from .threads import EACH, EACH_OF_ONE, Threads
 
 THREADS = 8
 ROUND = 0.1 if quick() else 0.3  # seconds that a crowd runs
@@ -64,8 +64,8 @@ WORKS: dict[str, Callable[[], Timing]] = {
     "`acquire(False)` on a held Lock": partial(held, False),
     "`acquire(timeout=0)` on a held Lock": partial(held, True, 0),
     "`Event.is_set()`": lambda: calls(altsem.Event().is_set),
-    f"{THREADS} threads with a Lock each": partial(threads, THREADS, 40_000),
-    f"{THREADS} threads with one Lock": partial(threads, 1, 10_000),
+    f"{THREADS} threads with a Lock each": partial(threads, THREADS, EACH),
+    f"{THREADS} threads with one Lock": partial(threads, 1, EACH_OF_ONE),
     **{
         f"contended Lock, {count} processes": partial(crowd, "Lock", count)
         for count in (2, 4, 8, 32)

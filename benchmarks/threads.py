@@ -10,6 +10,12 @@ from typing import Any
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 
+# A round must last a good deal longer than the scheduler takes to spread the threads over the CPUs,
+# which is some 20 ms: until then they share one.
+EACH = 500_000
+EACH_OF_ONE = 50_000  # where they wait for each other
+
+
 class Threads:
     """A round: thread i does `n` times `acquire(); release()` of lock i modulo their number.
 
@@ -17,7 +23,7 @@ class Threads:
     the last.  On two CPUs and without the GIL it can fall to half of what one thread needs.
     """
 
-    def __init__(self, locks: list[Any], threads: int, n: int = 40_000) -> None:
+    def __init__(self, locks: list[Any], threads: int, n: int = EACH) -> None:
         self._locks, self._threads, self._n = locks, threads, n
 
     def __call__(self) -> float:
