@@ -10,6 +10,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ from .rounds import N, attribute, bound, calls, with_statement
 from .threads import EACH, EACH_OF_ONE, Threads
 
 THREADS = 8
+CONTROL = "threading.Lock"  # none of ours: what the GIL hides from everybody
 ROUND = 0.1 if quick() else 0.3  # seconds that a crowd runs
 SHORT, LONG = 100, 400  # round trips in a round, where a hog may have the CPU, and elsewhere
 
@@ -42,8 +44,8 @@ def held(*arguments: object) -> Timing:
     return calls(lock.acquire, N, *arguments)
 
 
-def threads(locks: int, n: int) -> Timing:
-    return Threads([altsem.Lock() for _ in range(locks)], THREADS, n)
+def threads(kind: Callable[[], object], locks: int, n: int) -> Timing:
+    return Threads([kind() for _ in range(locks)], THREADS, n)
 
 
 def crowd(kind: str, count: int, threads: int = 1) -> Timing:
@@ -64,8 +66,9 @@ WORKS: dict[str, Callable[[], Timing]] = {
     "`acquire(False)` on a held Lock": partial(held, False),
     "`acquire(timeout=0)` on a held Lock": partial(held, True, 0),
     "`Event.is_set()`": lambda: calls(altsem.Event().is_set),
-    f"{THREADS} threads with a Lock each": partial(threads, THREADS, EACH),
-    f"{THREADS} threads with one Lock": partial(threads, 1, EACH_OF_ONE),
+    f"{THREADS} threads with a Lock each": partial(threads, altsem.Lock, THREADS, EACH),
+    f"{THREADS} threads with one Lock": partial(threads, altsem.Lock, 1, EACH_OF_ONE),
+    f"{THREADS} threads with one {CONTROL}": partial(threads, threading.Lock, 1, EACH_OF_ONE),
     **{
         f"contended Lock, {count} processes": partial(crowd, "Lock", count)
         for count in (2, 4, 8, 32)
