@@ -26,6 +26,7 @@ TURN = 300  # ns between two looks at the clock, about what 16 pauses take
 CDEF = """
 #define SHORT ...
 #define LONG ...
+#define BACK ...
 #define YIELD_AFTER ...
 #define LATE ...
 #define LATE_FIRST ...
@@ -409,3 +410,21 @@ def test_the_figures_belong_together(world: World) -> None:
     assert lib.SHORT < lib.YIELD_AFTER < lib.LATE < lib.LONG
     assert lib.FIRST_CLOSURE >= 32 * lib.LONG
     assert lib.FIRST_CLOSURE < lib.LAST_CLOSURE
+
+
+def test_who_wants_a_lock_stands_back_before_the_first_look(module: ModuleType) -> None:
+    """What is waited for is there at once, so how long it takes is when the first look is."""
+    for hope, back in [(FREE, module.lib.BACK), (TOKEN, 0), (CHANGE, 0)]:
+        world = World(module)
+        world.words[0] = 0 if hope == FREE else 1
+        found, took = world.spin(hope)
+        assert found
+        assert back <= took - TURN < back + TURN, hope
+
+
+def test_standing_back_ends_with_the_deadline(module: ModuleType) -> None:
+    world = World(module)
+    world.words[0] = 7  # held
+    found, took = world.spin(FREE, deadline=world.now + TURN + 100)
+    assert not found
+    assert took <= 4 * TURN
