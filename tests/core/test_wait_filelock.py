@@ -116,18 +116,18 @@ def test_returns_about_once_a_second(slot: Slot) -> None:
 def test_a_signal_ends_the_sleep_and_leaves_nothing(slot: Slot, at_front: bool) -> None:
     def wait() -> int:
         signal.signal(signal.SIGUSR1, lambda *_: None)
-        slot.post()
-        slot.wait()
         return slot.once()
 
-    with children(*[(slot.wait,)] * (not at_front), (wait,)) as made:
-        until(lambda: slot.waiters() >= 1, "a waiter")
-        time.sleep(0.1)
-        answered = slot.waiters()
-        os.kill(made[-1].pid, signal.SIGUSR1)
-        assert made[-1].result() == EINTR
-        assert slot.waiters() == answered - 1
-        assert not at_front or front(slot) == 0
+    with children(*[(slot.wait,)] * (not at_front)) as others:
+        for other in others:
+            until(lambda pid=other.pid: front(slot) == pid, "another at the front")
+        with children((wait,)) as (child,):
+            until(lambda: slot.waiters() == 1 + len(others), "a waiter")
+            time.sleep(0.1)  # before the sleep, the signal would be noticed at the slice's end
+            os.kill(child.pid, signal.SIGUSR1)
+            assert child.result() == EINTR
+            assert slot.waiters() == len(others)
+            assert at_front == (front(slot) == 0)
 
 
 def test_ping_pong(filelock: Backend) -> None:
