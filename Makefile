@@ -20,7 +20,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet install
 BUILT := $(VENV)/.built$(ALTSEM_WERROR)
 
-C_FILES := $(wildcard csrc/*.[ch] csrc/binding/*.[ch])
+C_FILES := $(wildcard csrc/*.h csrc/*/*.[ch])
 SOURCES := $(C_FILES) $(wildcard src/altsem/*.py src/altsem/*.pyi src/altsem/*/*.py src/altsem/*/*/*.py) pyproject.toml setup.py
 
 .PHONY: help demo test lint bench conformance instructions clean
@@ -35,10 +35,11 @@ demo: $(BUILT)  ## a program that fails where /dev/shm is gone, and works with a
 test: $(VENV)/.with-test $(VENV)/.with-programs  ## the test suite (ARGS=... for pytest)
 	$(PY) -m pytest $(ARGS)
 
-lint: $(VENV)/.with-dev  ## style and types: ruff, mypy, clang-format
+lint: $(VENV)/.with-dev  ## style, types and layers: ruff, mypy, clang-format, layers.py
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	$(PY) tests/package/layers.py
 	$(VENV)/bin/clang-format --dry-run -Werror $(C_FILES)
 
 conformance: $(BUILT)  ## CPython's own suite, over altsem: docs/conformance.md (PYTHONS=... ARGS=...)

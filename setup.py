@@ -20,8 +20,8 @@ def core_extension() -> Extension:
         flags.append("-Werror")
     return Extension(
         "altsem._core",
-        sources=sorted(glob("csrc/*.c")) + sorted(glob("csrc/binding/*.c")),
-        depends=sorted(glob("csrc/*.h")) + sorted(glob("csrc/binding/*.h")) + ["setup.py"],
+        sources=sorted(glob("csrc/*/*.c")),
+        depends=[*sorted(glob("csrc/**/*.h", recursive=True)), "setup.py"],
         include_dirs=["csrc"],
         define_macros=[("Py_LIMITED_API", "0x030a0000")] if LIMITED else [],
         py_limited_api=LIMITED,

@@ -8,7 +8,7 @@
  *   - A deadline is an absolute time of CLOCK_MONOTONIC in nanoseconds.  ALTSEM_FOREVER never
  *     comes; ALTSEM_NOW has always passed ("try once").  See altsem_deadline_in().
  *   - A function that sleeps can fail with what the system said when it denied the means to sleep:
- *     -ENOSPC, -E2BIG, -ENOMEM, -EACCES, -EXDEV (wait_sysv.c).  Nothing is left behind then either.
+ *     -ENOSPC, -E2BIG, -ENOMEM, -EACCES, -EXDEV (wait/sysv.c).  Nothing is left behind then either.
  *   - A function that sleeps returns -EINTR when a signal arrived, and also about once a second.
  *     Nothing is left behind then: the caller runs its signal handlers and calls again with the
  *     same deadline.  That second is a promise: it bounds how long a waiter can oversleep when the

@@ -14,7 +14,8 @@ from operator import mul
 from time import perf_counter
 
 import altsem
-from altsem import _core, _travel
+from altsem import _core
+from altsem.synchronize import travel
 
 from ..million import mappings, shared_bytes
 from .clock import OPERATIONS, ROUNDS, descriptors, isolated, pair
@@ -81,7 +82,7 @@ def _at(sources: Sources, n: int) -> Point:
     first = altsem.Lock()  # the first of all is dearer: what this machine can do is found out
     arrived = [sources.sent() for _ in range(n)]
     start = perf_counter()
-    locks = [_travel.rebuild(altsem.Lock, *sent) for sent in arrived]
+    locks = [travel.rebuild(altsem.Lock, *sent) for sent in arrived]
     attached = perf_counter() - start
     if _core.segments() != n + 1:
         raise RuntimeError("two locks came in one segment")

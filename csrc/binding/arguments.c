@@ -1,5 +1,5 @@
 /* arguments.c - arguments, by position and by keyword, without a tuple on the way. */
-#include "binding.h"
+#include "binding/binding.h"
 
 #include <limits.h>
 #include <string.h>

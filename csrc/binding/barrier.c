@@ -1,5 +1,5 @@
 /* barrier.c - Rendezvous: the shared part of a Barrier, which brings the action (synchronize.py). */
-#include "binding.h"
+#include "binding/binding.h"
 
 #include <errno.h>
 

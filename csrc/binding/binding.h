@@ -24,7 +24,7 @@ typedef struct {
     PyTypeObject *bound, *with_method; /* NULL where they are of no use */
 } State;
 
-long running_version(void); /* module.c: 0x030b for 3.11; -1 not to be known */
+long running_version(void); /* version.c: 0x030b for 3.11; -1 not to be known */
 
 /* errors.c: each sets an exception and returns NULL. */
 PyObject *raise_errno(int error);                       /* OSError, the system's own words */
@@ -49,7 +49,10 @@ int parse_two(const char *function, const char *first, const char *second, PyObj
 int primitive_make(Primitive *self, int type, int64_t value, int64_t maxvalue, const char *what);
 void primitive_drop(Primitive *self);
 void primitive_dealloc(PyObject *self);
-extern PyType_Spec segment_spec, primitive_spec;
+extern PyType_Spec primitive_spec;
+
+/* segment.c */
+extern PyType_Spec segment_spec;
 PyObject *module_export(PyObject *module, PyObject *primitive);
 PyObject *module_adopt(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *module_attach(PyObject *module, PyObject *const *args, Py_ssize_t nargs);

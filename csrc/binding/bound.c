@@ -4,7 +4,7 @@
  * and goes into the list of the descriptor that made it; the collector goes on seeing it, which costs
  * less than to hide and show it each time.
  */
-#include "bound.h" /* Python.h must come first */
+#include "binding/bound.h" /* Python.h must come first */
 
 #include <structmember.h>
 

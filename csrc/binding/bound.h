@@ -2,7 +2,7 @@
 #ifndef ALTSEM_BINDING_BOUND_H
 #define ALTSEM_BINDING_BOUND_H
 
-#include "binding.h"
+#include "binding/binding.h"
 
 /* By the vectorcall protocol; the first argument is what is called. */
 typedef PyObject *bound_function(PyObject *, PyObject *const *, size_t, PyObject *);

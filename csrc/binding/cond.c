@@ -1,5 +1,5 @@
 /* cond.c - Cond: the waiting room of a Condition, which brings the lock (synchronize.py). */
-#include "semlock.h"
+#include "binding/semlock.h"
 
 #include <errno.h>
 #include <time.h>

@@ -1,5 +1,5 @@
 /* errors.c - errnos of the core as Python exceptions, in sentences. */
-#include "binding.h"
+#include "binding/binding.h"
 
 #include <errno.h>
 #include <stdarg.h>

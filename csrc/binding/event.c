@@ -1,5 +1,5 @@
 /* event.c - Event: a flag to wait for. */
-#include "binding.h"
+#include "binding/binding.h"
 
 #include <errno.h>
 

@@ -4,7 +4,7 @@
  * what does not concern a class is not even asked at run time.  The first try is made with the GIL
  * held and without a system call; only what it does not get goes the slow way.
  */
-#include "semlock.h" /* Python.h must come first */
+#include "binding/semlock.h" /* Python.h must come first */
 
 #include <errno.h>
 

@@ -1,5 +1,5 @@
 /* locks.c - Lock, RLock, Semaphore, BoundedSemaphore: SemLocks with constructors for people. */
-#include "semlock.h"
+#include "binding/semlock.h"
 
 #include <errno.h>
 #include <string.h>

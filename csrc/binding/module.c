@@ -1,7 +1,7 @@
 /* module.c - the module altsem._core: types, functions, multi-phase init. */
-#include "bound.h" /* Python.h must come first */
+#include "binding/bound.h" /* Python.h must come first */
 
-#include "cpus.h"
+#include "wait/cpus.h"
 
 #include <string.h>
 
@@ -184,11 +184,6 @@ static PyModuleDef definition = {
     .m_clear = clear,
     .m_free = release,
 };
-
-long running_version(void) {
-    PyObject *version = PySys_GetObject("hexversion"); /* borrowed */
-    return version ? PyLong_AsLong(version) >> 16 : -1;
-}
 
 PyMODINIT_FUNC PyInit__core(void) {
     long version = running_version();

@@ -1,5 +1,5 @@
 /* owner.c - who holds a primitive, and how many wait for it. */
-#include "binding.h"
+#include "binding/binding.h"
 
 static uint32_t count_waiters(const altsem_slot *slot) {
     switch (altsem_slot_type(slot)) {

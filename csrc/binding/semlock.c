@@ -5,7 +5,7 @@
  * alone.  Everything else is a counting slot, and then the contract's `_count` and `_is_mine` are
  * about this object, as they are natively: `count` and `last_tid` in semlock.h.
  */
-#include "semlock.h"
+#include "binding/semlock.h"
 
 #include <errno.h>
 

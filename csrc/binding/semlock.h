@@ -2,10 +2,10 @@
 #ifndef ALTSEM_BINDING_SEMLOCK_H
 #define ALTSEM_BINDING_SEMLOCK_H
 
-#include "binding.h"
-#include "bound.h"
+#include "binding/binding.h"
+#include "binding/bound.h"
 
-#include "fast.h"
+#include "primitives/fast.h"
 
 enum { RECURSIVE_MUTEX = 0, SEMAPHORE = 1 };
 

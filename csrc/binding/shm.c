@@ -1,5 +1,5 @@
 /* shm.c - shm_open and shm_unlink, by the contract of _posixshmem. */
-#include "binding.h"
+#include "binding/binding.h"
 
 #include <errno.h>
 #include <string.h>

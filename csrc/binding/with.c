@@ -11,7 +11,7 @@
  * To everything else the two types stand for the built-in ones whose place they take: attributes,
  * repr(), comparison, pickling and the errors for wrong arguments are theirs.
  */
-#include "bound.h" /* Python.h must come first */
+#include "binding/bound.h" /* Python.h must come first */
 
 #include <structmember.h>
 
@@ -42,8 +42,8 @@ static PyObject *with_get(PyObject *op, PyObject *lock, PyObject *class) {
     if (bound) {
         self->kept = bound->next;
         self->count--;
-    } else {
-        if (!(bound = bound_new(self->bound_type, self->bound_call))) return NULL;
+    } else if (!(bound = bound_new(self->bound_type, self->bound_call))) {
+        return NULL;
     }
     Py_INCREF(lock);
     Py_INCREF(op);

@@ -11,8 +11,8 @@ interpreter has it, nothing of it is touched, but by `install()`: that puts alts
 semaphores that do not work, for programs that nobody can edit.
 """
 
-from . import _hooks
 from ._version import __version__
+from .dropin import hooks
 
 # An interpreter imports this file as it starts where `python -m altsem enable` was run.  So it
 # imports nothing of the standard library, not even `typing`, which takes longer than all the rest.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from . import context
     from ._core import SemLock, sem_unlink
-    from ._install import install, uninstall
+    from .dropin.install import install, uninstall
     from .synchronize import (
         Barrier,
         BoundedSemaphore,
@@ -52,13 +52,14 @@ __all__ = [
 
 
 def _register() -> None:
-    from . import _supply, context  # noqa: F401 - it registers its contexts
+    from . import context  # noqa: F401 - it registers its contexts
+    from .context import supply
 
-    _supply.supply()
+    supply.supply()
 
 
 # Not before: multiprocessing is slow to import.
-_hooks.when_imported("multiprocessing", _register)
+hooks.when_imported("multiprocessing", _register)
 
 
 def get_context(method: str | None = None) -> "context.AltsemContext":
@@ -96,7 +97,7 @@ def __getattr__(name: str) -> "Any":
     if name in ("SemLock", "sem_unlink"):
         from . import _core as module
     elif name in ("install", "uninstall"):
-        from . import _install as module  # type: ignore[no-redef]
+        from .dropin import install as module  # type: ignore[no-redef]
     elif name in __all__:
         from . import synchronize as module  # type: ignore[no-redef]
     else:

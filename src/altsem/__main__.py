@@ -7,14 +7,14 @@ import sys
 
 # command: (module of this package with `main(argv) -> exit status`, what it does).
 COMMANDS = {
-    "run": ("_run", "run a program with altsem in place of the semaphores that fail here"),
-    "enable": ("_enable", "do so for every program of this interpreter (image builds)"),
-    "disable": ("_enable", "undo enable"),
+    "run": ("dropin.run", "run a program with altsem in place of the semaphores that fail here"),
+    "enable": ("dropin.enable", "do so for every program of this interpreter (image builds)"),
+    "disable": ("dropin.enable", "undo enable"),
     "clean": ("_clean", "remove what killed programs have left in the system"),
     "doctor": ("doctor", "find out what works here, why not, and what helps"),
     "locks": ("locks", "show who holds which lock, and who waits for it"),
     "bench": ("bench", "measure how fast it is here, against the native semaphores"),
-    "status": ("_enable", "tell whether it is enabled, and what works here"),
+    "status": ("dropin.enable", "tell whether it is enabled, and what works here"),
 }
 
 
@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
         return 2
     module = importlib.import_module(f".{COMMANDS[command][0]}", __package__)
     # A module that serves several commands gets to know which.
-    status: int = module.main(argv if COMMANDS[command][0] == "_enable" else argv[1:])
+    status: int = module.main(argv if COMMANDS[command][0] == "dropin.enable" else argv[1:])
     return status
 
 

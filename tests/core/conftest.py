@@ -30,6 +30,7 @@ uint32_t altsem_pid_namespace(void);
 int altsem_private_directory(const char *candidate, int create);
 const char *altsem_directory(unsigned i);
 """
+HEADERS = ("names/private", "process/clock", "process/owner", "wait/cpus", "wait/wait")
 # Where the fields stand: tests damage them, and look at what no function tells.
 FIELDS = {
     "slot": ("struct altsem_slot", "word holder again state maxvalue born word2 left joining next"),
@@ -63,11 +64,11 @@ def build(folder: Path) -> Path:
     ffi.set_source(
         "_altsem_core",
         # The last line is for the code that cffi writes; ours is compiled without it.
-        '#include "cpus.h"\n#include "owner.h"\n#include "segment.h"\n'
+        "".join(f'#include "{name}.h"\n' for name in HEADERS)
         + "".join(f"#define {name} {value}\n" for name, value in OFFSETS.items())
         +        '#pragma GCC diagnostic ignored "-Wunused-parameter"\n'
         '#pragma GCC diagnostic ignored "-Wmissing-field-initializers"\n',
-        sources=sorted(map(str, CSRC.glob("*.c"))),
+        sources=sorted(str(p) for p in CSRC.glob("*/*.c") if p.parent.name != "binding"),
         include_dirs=[str(CSRC)],
         extra_compile_args=[
             "-std=c11", "-O2", "-g", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"

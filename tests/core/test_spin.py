@@ -39,7 +39,7 @@ CDEF = """
 #define SELDOM ...
 #define MANY ...
 int spin(uint64_t *word, int hope, uint32_t low, int woken, int64_t deadline);
-void altsem_spin_after_fork(void);
+void fork_happens(void);
 extern "Python" {
     int64_t simulated_clock(void);
     int simulated_yield(void);
@@ -57,8 +57,9 @@ static void simulated_forget(void);
 #define altsem_cpus other_cpus
 #define altsem_cpus_forget other_forget
 #include <sched.h>
-#include "wait.h"
-#include "cpus.h"
+#include "process/clock.h"
+#include "process/fork.h"
+#include "wait/cpus.h"
 #undef altsem_clock
 #undef altsem_cpus
 #undef altsem_cpus_forget
@@ -66,7 +67,10 @@ static void simulated_forget(void);
 #define altsem_cpus simulated_cpus
 #define altsem_cpus_forget simulated_forget
 #define sched_yield simulated_yield
-#include "spin.c"
+#include "wait/spin.c"
+static altsem_fork_hooks *hooks;
+void altsem_at_fork(altsem_fork_hooks *of_spin) { hooks = of_spin; }
+void fork_happens(void) { hooks->in_child(); }
 static int spin(uint64_t *word, int hope, uint32_t low, int woken, int64_t deadline) {
     altsem_watch watch = {(_Atomic uint64_t *)word, hope, low, woken, deadline};
     return altsem_spin(&watch);
@@ -104,7 +108,7 @@ class World:
         define(name="simulated_yield")(self._yield)
         define(name="simulated_cpus")(lambda: self.cpus)
         define(name="simulated_forget")(self._forget)
-        self.lib.altsem_spin_after_fork()  # forgets what an earlier test has taught
+        self.lib.fork_happens()  # forgets what an earlier test has taught
         self.forgotten = 0
 
     def _clock(self) -> int:
@@ -400,7 +404,7 @@ def test_words_do_not_teach_each_other(world: World) -> None:
 def test_the_child_of_a_fork_learns_anew(world: World) -> None:
     world.spin()
     assert world.spin()[1] <= short_of(world)
-    world.lib.altsem_spin_after_fork()
+    world.lib.fork_happens()
     assert world.forgotten == 1
     assert world.spin()[1] >= world.lib.LONG
 

@@ -17,7 +17,7 @@ import time
 from multiprocessing import connection, resource_tracker
 from typing import TYPE_CHECKING, Any
 
-from .. import _native
+from ..dropin import native
 from .interrupt import held_back
 
 if TYPE_CHECKING:
@@ -182,14 +182,14 @@ def _serve(orders: Any, answers: Any, make: Callable[..., Any], arguments: tuple
         try:
             part = make(*arguments)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
-            answers.send((False, _native.words(error)))
+            answers.send((False, native.words(error)))
             return
         answers.send((True, None))
         while (order := orders.recv()) is not None:
             try:
                 answer = True, part(*order)
             except Exception as error:  # noqa: BLE001
-                answer = False, _native.words(error)
+                answer = False, native.words(error)
             answers.send(answer)
 
 

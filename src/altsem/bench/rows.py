@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .._native import semaphores, words
+from ..dropin.native import semaphores, words
 from .alone import ALTSEM, JOBS, NATIVE, Alone, context
 from .contenders import Crowd, Repeated, Trip
 from .crew import Crew, PartError

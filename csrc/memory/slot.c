@@ -1,0 +1,210 @@
+/* slot.c - slots taken from and given back to this process's own segments.
+ *
+ * Taking one is the bump of a counter, or the head of a free list: no system call.  A segment is
+ * filled before the next is made; the next is as large as all that are mapped now together, from one
+ * page to two megabytes, so a million locks need tens of mappings, and a program that makes and drops
+ * a few stays with a page.
+ *
+ * A slot is used again only if nobody else can ever have seen it: it was never exported, and no fork
+ * happened since it was taken.  Others stay used until their segment goes, which it does when the
+ * last of its primitives in this process is gone and it is not the one being filled.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "memory/inside.h"
+#include "process/fork.h"
+#include "process/owner.h"
+
+#define MOST_SLOTS 32768u
+
+static altsem_segment *filling; /* holds a reference of its own */
+
+int altsem_slot_init(altsem_slot *slot, int type, int64_t value, int64_t maxvalue) {
+    uint64_t word = 0, word2 = 0;
+    switch (type) {
+    case ALTSEM_SEM:
+        if (value < 0 || value > ALTSEM_VALUE_MAX) return -EINVAL;
+        word = (uint64_t)value;
+        break;
+    case ALTSEM_LOCK:
+    case ALTSEM_RLOCK:
+        if (value != 0 && value != 1) return -EINVAL;
+        word = value ? 0 : ALTSEM_NOBODY;
+        break;
+    case ALTSEM_EVENT:
+        if (value != 0 && value != 1) return -EINVAL;
+        word = (uint64_t)value;
+        break;
+    case ALTSEM_COND:
+        word2 = UINT64_C(1) << 20; /* the odd word belongs to group 1 (cond.c) */
+        break;
+    case ALTSEM_BARRIER:
+        if (maxvalue < 1) return -EINVAL;
+        break;
+    default:
+        return -EINVAL;
+    }
+    if (maxvalue < INT32_MIN || maxvalue > INT32_MAX) return -EINVAL;
+    memset(slot, 0, sizeof *slot);
+    atomic_store_explicit(&slot->word, word, memory_order_relaxed);
+    atomic_store_explicit(&slot->word2, word2, memory_order_relaxed);
+    slot->maxvalue = (int32_t)maxvalue;
+    slot->born = altsem_forks;
+    atomic_store_explicit(&slot->state, (uint32_t)type, memory_order_release);
+    return 0;
+}
+
+/* How many slots of this process's segments cannot be taken: counted only when there is no other. */
+static uint32_t in_use(void) {
+    uint32_t count = 0;
+    for (altsem_segment *segment = altsem_segments; segment; segment = segment->next)
+        if (segment->mine) count += segment->used - ALTSEM_HEADER_SLOTS;
+    return count;
+}
+
+/* A segment with room, the one being filled; makes it if need be. */
+static int room(altsem_segment **out) {
+    if (altsem_with_free) {
+        *out = altsem_with_free;
+        return 0;
+    }
+    if (filling && filling->used < filling->slots) {
+        *out = filling;
+        return 0;
+    }
+    int error = 0;
+    const altsem_segment_backend *backend = altsem_own_backend(&error);
+    if (!backend) return error;
+    uint32_t page = (uint32_t)sysconf(_SC_PAGESIZE) / ALTSEM_SLOT_BYTES;
+    uint32_t slots = page, used = in_use();
+    while (slots < used && slots < MOST_SLOTS) slots *= 2;
+    while (backend->max_slots && slots > backend->max_slots() && slots > page) slots /= 2;
+    altsem_segment *segment;
+    if ((error = altsem_segment_make(slots, &segment)) != 0) return error;
+    if (filling) altsem_segment_drop(filling);
+    filling = segment;
+    *out = segment;
+    return 0;
+}
+
+static int take(int type, int64_t value, int64_t maxvalue, altsem_segment **out,
+                altsem_slot **slot) {
+    int error = room(out);
+    if (error != 0) return error;
+    altsem_segment *segment = *out;
+    uint32_t number = segment->free ? segment->free : segment->used;
+    *slot = altsem_slot_number(segment, number);
+    uint32_t next = (*slot)->next;
+    if ((error = altsem_slot_init(*slot, type, value, maxvalue)) != 0) return error;
+    if (number != segment->free) {
+        segment->used++;
+    } else {
+        /* The link stood in memory that others can write. */
+        segment->free = next >= ALTSEM_HEADER_SLOTS && next < segment->used ? next : 0;
+        if (!segment->free) altsem_with_free_remove(segment);
+    }
+    segment->references++;
+    return 0;
+}
+
+int altsem_slot_new(int type, int64_t value, int64_t maxvalue, altsem_segment **segment,
+                    altsem_slot **slot) {
+    pthread_mutex_lock(&altsem_mutex);
+    int error = take(type, value, maxvalue, segment, slot);
+    pthread_mutex_unlock(&altsem_mutex);
+    return error;
+}
+
+void altsem_slot_free(altsem_segment *segment, altsem_slot *slot) {
+    pthread_mutex_lock(&altsem_mutex);
+    uint32_t state = atomic_load_explicit(&slot->state, memory_order_relaxed);
+    if (segment->mine && !(state & ALTSEM_EXPORTED) && slot->born == altsem_forks) {
+        atomic_store_explicit(&slot->state, ALTSEM_FREE, memory_order_relaxed);
+        if (!segment->free) altsem_with_free_enter(segment);
+        slot->next = segment->free;
+        segment->free = altsem_number_of(segment, slot);
+    }
+    /* The one being filled stays when the last of its primitives goes; what others might take for a
+     * leak does not. */
+    if (segment == filling && segment->references == 2 && segment->backend->detach)
+        segment->backend->detach(segment);
+    altsem_segment_drop(segment);
+    pthread_mutex_unlock(&altsem_mutex);
+}
+
+uint64_t altsem_slot_export(altsem_segment *segment, altsem_slot *slot) {
+    pthread_mutex_lock(&altsem_mutex);
+    atomic_fetch_or_explicit(&slot->state, ALTSEM_EXPORTED, memory_order_relaxed);
+    pthread_mutex_unlock(&altsem_mutex);
+    return (uint64_t)((char *)slot - (char *)segment->header);
+}
+
+/* With the mutex held. */
+static int at(altsem_segment *segment, uint64_t offset, int type, altsem_slot **slot) {
+    if (offset % ALTSEM_SLOT_BYTES != 0) return -EINVAL;
+    uint64_t number = offset / ALTSEM_SLOT_BYTES;
+    if (number < ALTSEM_HEADER_SLOTS || number >= segment->slots) return -EINVAL;
+    *slot = altsem_slot_number(segment, (uint32_t)number);
+    int found = altsem_slot_type(*slot);
+    if (found == ALTSEM_FREE || found >= ALTSEM_TYPES || (type && type != found)) return -EINVAL;
+    segment->references++;
+    return 0;
+}
+
+int altsem_slot_at(altsem_segment *segment, uint64_t offset, int type, altsem_slot **slot) {
+    pthread_mutex_lock(&altsem_mutex);
+    int error = at(segment, offset, type, slot);
+    pthread_mutex_unlock(&altsem_mutex);
+    if (error == 0) altsem_slot_export(segment, *slot); /* two objects know it now */
+    return error;
+}
+
+int altsem_slot_find(uintptr_t address, altsem_segment **out, altsem_slot **slot) {
+    int error = -EINVAL;
+    pthread_mutex_lock(&altsem_mutex);
+    for (altsem_segment *segment = altsem_segments; segment; segment = segment->next) {
+        uintptr_t start = (uintptr_t)segment->header;
+        if (address >= start && address - start < segment->size) {
+            error = at(segment, address - start, 0, slot);
+            *out = segment;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&altsem_mutex);
+    if (error == 0) altsem_slot_export(*out, *slot);
+    return error;
+}
+
+int altsem_slot_type(const altsem_slot *slot) {
+    return (int)(atomic_load_explicit(&slot->state, memory_order_relaxed) & ALTSEM_TYPE_MASK);
+}
+
+int32_t altsem_slot_maxvalue(const altsem_slot *slot) { return slot->maxvalue; }
+
+/* --- at a fork ---------------------------------------------------------------------------------- */
+
+static void before(void) { pthread_mutex_lock(&altsem_mutex); }
+static void in_parent(void) { pthread_mutex_unlock(&altsem_mutex); }
+
+/* The child never takes slots from segments that it shares with its parent. */
+static void in_child(void) {
+    altsem_with_free = NULL;
+    uint32_t here = altsem_pid_namespace();
+    for (altsem_segment *segment = altsem_segments; segment; segment = segment->next) {
+        segment->mine = 0;
+        segment->free = 0;
+        if (segment->header->pid_namespace != here) /* the child of an unshare(CLONE_NEWPID) */
+            atomic_store_explicit(&segment->header->foreign, 1, memory_order_relaxed);
+    }
+    if (filling) altsem_segment_drop(filling);
+    filling = NULL;
+    for (altsem_segment *segment = altsem_segments; segment; segment = segment->next)
+        if (segment->backend->after_fork) segment->backend->after_fork(segment);
+    pthread_mutex_unlock(&altsem_mutex);
+}
+
+static altsem_fork_hooks at_fork = {before, in_parent, in_child, NULL};
+__attribute__((constructor)) static void register_hooks(void) { altsem_at_fork(&at_fork); }

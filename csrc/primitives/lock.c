@@ -1,0 +1,95 @@
+/* lock.c - the binary lock that knows its owner, and its recursive form.
+ *
+ * Why recursion is safe although other processes scribble in the same slot: only the owner writes
+ * `holder` and `again`, between its taking and its release.  A thread that reads its own id in the
+ * word is the owner, or has the same id in another PID namespace; then `holder` differs, because the
+ * releasing owner cleared it before, and the taking one writes it after, the step of the word.
+ */
+#include "primitives/fast.h"
+#include "wait/spin.h"
+
+int altsem_lock_try(altsem_slot *slot) { return altsem_fast_try(slot); }
+
+int altsem_lock_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadline) {
+    if (altsem_fast_try(slot) == 0) return 0;
+    if (deadline == ALTSEM_NOW) return -ETIMEDOUT;
+    altsem_watch watch = {&slot->word, ALTSEM_HOPE_FREE, 0, 0, deadline};
+    while (altsem_spin(&watch))
+        if (altsem_fast_try(slot) == 0) return 0;
+    uint64_t seen = altsem_announce(&slot->word);
+    for (int result = 0;;) {
+        if (altsem_fast_take(slot, seen, 1) == 0) return 0;
+        /* One step from a lock still held: WOKEN goes, and the waiter too if it leaves.  If the step
+         * fails somebody else has made one, perhaps a release: look again. */
+        seen = altsem_load(&slot->word);
+        if (altsem_owner(seen) == 0) continue;
+        /* WOKEN stays meanwhile: no release wakes another. */
+        if (watch.woken && result == 0 && altsem_spin(&watch)) {
+            seen = altsem_load(&slot->word);
+            continue;
+        }
+        uint64_t next = (seen & ~(uint64_t)ALTSEM_WOKEN) - (result ? ALTSEM_WAITER : 0);
+        if (next != seen && !altsem_step(&slot->word, &seen, next, memory_order_relaxed)) continue;
+        if (result) return result;
+        result = altsem_sleep(segment, slot, ALTSEM_WORD, altsem_low(next), deadline);
+        watch.woken = result == 0;
+        seen = altsem_load(&slot->word);
+    }
+}
+
+int altsem_lock_release(altsem_segment *segment, altsem_slot *slot) {
+    /* Zero already, unless an RLOCK is freed in the place of an owner that died deep inside: the
+     * next one must not inherit the depth. */
+    if (!altsem_lock_is_free(slot)) atomic_store_explicit(&slot->again, 0, memory_order_relaxed);
+    return altsem_fast_release(segment, slot);
+}
+
+int altsem_lock_is_free(const altsem_slot *slot) {
+    return altsem_owner(altsem_load(&slot->word)) == 0;
+}
+
+int altsem_lock_is_ours(const altsem_slot *slot) {
+    uint32_t owner = altsem_owner(altsem_load(&slot->word));
+    return owner != 0 && owner != ALTSEM_NOBODY && altsem_load(&slot->holder) == altsem_self();
+}
+
+int altsem_lock_is_mine(const altsem_slot *slot) { return altsem_fast_is_mine(slot); }
+
+int altsem_rlock_again(altsem_slot *slot) {
+    uint32_t again = atomic_load_explicit(&slot->again, memory_order_relaxed);
+    if (again >= ALTSEM_VALUE_MAX - 1) return -EOVERFLOW;
+    atomic_store_explicit(&slot->again, again + 1, memory_order_relaxed);
+    return 0;
+}
+
+int altsem_rlock_release(altsem_segment *segment, altsem_slot *slot) {
+    return altsem_fast_rlock_release(segment, slot);
+}
+
+int altsem_rlock_release_all(altsem_segment *segment, altsem_slot *slot, uint32_t *depth) {
+    if (!altsem_fast_is_mine(slot)) return -EPERM;
+    *depth = atomic_exchange_explicit(&slot->again, 0, memory_order_relaxed) + 1;
+    return altsem_fast_release(segment, slot);
+}
+
+void altsem_rlock_restore(altsem_slot *slot, uint32_t depth) {
+    atomic_store_explicit(&slot->again, depth - 1, memory_order_relaxed);
+}
+
+uint32_t altsem_rlock_depth(const altsem_slot *slot) {
+    if (!altsem_lock_is_ours(slot)) return 0;
+    return atomic_load_explicit(&slot->again, memory_order_relaxed) + 1;
+}
+
+uint32_t altsem_lock_owner_tid(const altsem_slot *slot) {
+    uint32_t owner = altsem_owner(altsem_load(&slot->word));
+    return owner == ALTSEM_NOBODY ? 0 : owner;
+}
+
+uint32_t altsem_lock_owner_pid(const altsem_slot *slot) {
+    return altsem_id_pid(altsem_load(&slot->holder));
+}
+
+uint64_t altsem_lock_owner_id(const altsem_slot *slot) { return altsem_load(&slot->holder); }
+
+uint32_t altsem_waiters(const altsem_slot *slot) { return altsem_high(altsem_load(&slot->word)); }

@@ -1,0 +1,236 @@
+"""The contexts: multiprocessing's own, with primitives that need no POSIX semaphores."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+from multiprocessing import context as _context
+from multiprocessing import reduction
+
+TYPE_CHECKING = False  # not from `typing`, which takes longer to import than all the rest
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, ClassVar, SupportsIndex
+
+    from typing_extensions import Self
+
+    from .. import synchronize
+else:
+
+    class _Later:
+        """The module of that name, imported when something of it is asked for: programs that only
+        register the contexts do not pay for it, and each thing is looked up once."""
+
+        def __getattr__(self, name):
+            from .. import synchronize
+
+            value = getattr(synchronize, name)
+            setattr(self, name, value)
+            return value
+
+    synchronize = _Later()
+
+# The name of the package: another one than "altsem" in a vendored copy.
+ROOT = __name__.rpartition(".")[0]
+
+# What a child runs while it unpickles its preparation data, before it has set its sys.path: only
+# builtins can be named there.  It must have our contexts before the next thing it does, which is to
+# set the start method.
+_REGISTER = (
+    "[__import__('sys').path.__setitem__(slice(None), {path!r}), "
+    "__import__('importlib').import_module({package!r}), {name!r}][-1]"
+)
+
+
+class _StartMethod(str):
+    """The name of a start method, as a context of ours tells it.
+
+    It is the name of the *underlying* method, since programs compare it with "fork".  But when a
+    process is started, multiprocessing writes it into the child's preparation data, to be set
+    there too; there it turns into the name of our context, so that children and grandchildren
+    inherit it.
+    """
+
+    __slots__ = ("_context_name",)
+    _context_name: str
+
+    def __new__(cls, method: str, context_name: str) -> Self:
+        self = super().__new__(cls, method)
+        self._context_name = context_name
+        return self
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        popen = _context.get_spawning_popen()
+        default = _context._default_context._actual_context  # type: ignore[attr-defined]
+        # The preparation data come first, and tell the default context; whatever else names the
+        # method is an argument of the program's own.
+        if (
+            popen is None
+            or default is None
+            or default._name is not self
+            or "_altsem" in vars(popen)
+        ):
+            return str, (str(self),)
+        vars(popen)["_altsem"] = True
+        path = [entry for entry in sys.path if isinstance(entry, str)]
+        code = _REGISTER.format(path=path, package=ROOT, name=self._context_name)
+        return eval, (code,)
+
+
+class AltsemContext(_context.BaseContext):
+    """A context whose primitives are those of altsem."""
+
+    _name: str
+    Process: ClassVar[type[Any]]
+
+    def Lock(self) -> synchronize.Lock:
+        """A non-recursive lock.  Raises OSError if no shared memory can be had."""
+        return synchronize.Lock()
+
+    def RLock(self) -> synchronize.RLock:
+        """A lock that its owner may take again.  Raises OSError as Lock does."""
+        return synchronize.RLock()
+
+    def Condition(self, lock: Any = None) -> synchronize.Condition:
+        """A condition variable, with an RLock of its own if none is given."""
+        return synchronize.Condition(lock)
+
+    def Semaphore(self, value: int = 1) -> synchronize.Semaphore:
+        """A semaphore.  Raises OSError for a negative value, OverflowError above 2**31-1."""
+        return synchronize.Semaphore(value)
+
+    def BoundedSemaphore(self, value: int = 1) -> synchronize.BoundedSemaphore:
+        """A semaphore that never rises above its first value.  Raises as Semaphore does."""
+        return synchronize.BoundedSemaphore(value)
+
+    def Event(self) -> synchronize.Event:
+        """A flag to wait for."""
+        return synchronize.Event()
+
+    def Barrier(
+        self,
+        parties: int,
+        action: Callable[[], object] | None = None,
+        timeout: float | None = None,
+    ) -> synchronize.Barrier:
+        """A rendezvous of `parties`.  Raises ValueError for fewer than 1."""
+        return synchronize.Barrier(parties, action, timeout)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return get_context, (str(self._name),)
+
+    def _check_available(self) -> None:
+        # multiprocessing calls this whenever it hands the context out.
+        from . import adopt
+
+        adopt.adopt(AltsemContext)
+
+
+class _Child:
+    """A process whose default context is the one it was started in, as natively."""
+
+    def _bootstrap(self, *args: Any, **kwargs: Any) -> Any:
+        from . import adopt
+
+        adopt.adopt(AltsemContext)  # what comes next sets the context without asking it
+        return super()._bootstrap(*args, **kwargs)  # type: ignore[misc]
+
+
+class ForkProcess(_Child, _context.ForkProcess):
+    """A fork of this process."""
+
+    _start_method = f"{ROOT}-fork"
+
+
+class SpawnProcess(_Child, _context.SpawnProcess):
+    """A fresh interpreter."""
+
+    _start_method = f"{ROOT}-spawn"
+
+
+class ForkServerProcess(_Child, _context.ForkServerProcess):
+    """A fork of a server process."""
+
+    _start_method = f"{ROOT}-forkserver"
+
+
+class ForkContext(AltsemContext):
+    """Children are forks of the parent."""
+
+    Process = ForkProcess
+
+
+class SpawnContext(AltsemContext):
+    """Children are fresh interpreters."""
+
+    Process = SpawnProcess
+
+
+class ForkServerContext(AltsemContext):
+    """Children are forks of a server process."""
+
+    Process = ForkServerProcess
+
+    def _check_available(self) -> None:
+        if not reduction.HAVE_SEND_HANDLE:
+            raise ValueError("forkserver start method not available")
+        super()._check_available()
+
+
+_CLASSES = {"fork": ForkContext, "spawn": SpawnContext, "forkserver": ForkServerContext}
+_contexts: dict[str, AltsemContext] = {}
+
+
+class _KnownContexts(dict[str, object]):
+    """The contexts that multiprocessing knows, and ours, which are found but not listed.
+
+    From 3.14 on get_all_start_methods() lists all there are, and programs that try each start
+    method would try each twice.
+    """
+
+    def __init__(self, before: dict[str, Any]) -> None:
+        super().__init__(before)
+        self._before = before  # perhaps that of another copy of altsem
+        self._ours: dict[str, AltsemContext] = {}
+
+    def __missing__(self, name: str) -> Any:
+        return self._ours[name] if name in self._ours else self._before[name]
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or name in self._ours or name in self._before
+
+    def hide(self, name: str, ctx: AltsemContext) -> None:
+        self._ours[name] = ctx
+
+
+def register(name: str) -> None:
+    """Make the contexts known to :mod:`multiprocessing` as `name` and `name`-*method*.
+
+    `name` is that of the package, so that a copy vendored in another one has names of its own.
+    """
+    methods = multiprocessing.get_all_start_methods()  # the platform's default comes first
+    known = _KnownContexts(_context._concrete_contexts)  # type: ignore[attr-defined]
+    for method in methods:
+        ctx = _CLASSES[method]()
+        ctx._name = _StartMethod(method, f"{name}-{method}")
+        _contexts[method] = ctx
+        known.hide(f"{name}-{method}", ctx)
+    known.hide(name, _contexts[methods[0]])
+    _context._concrete_contexts = known  # type: ignore[attr-defined]
+
+
+def get_context(method: str | None) -> AltsemContext:
+    """The context of a start method, None for the default one.  Raises ValueError."""
+    if method is None:
+        method = multiprocessing.get_all_start_methods()[0]
+    try:
+        ctx = _contexts[method]
+    except KeyError:
+        raise ValueError(
+            f"cannot find context for {method!r}: the start methods here are {', '.join(_contexts)}"
+        ) from None
+    ctx._check_available()
+    return ctx
+
+
+register(ROOT)

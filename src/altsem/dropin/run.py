@@ -1,0 +1,138 @@
+"""``python -m altsem run``: an unmodified program, with altsem in the place of what fails here.
+
+The interpreter is replaced by itself, with the environment that starts altsem in it.  So argv,
+__main__, stdin, signals, tracebacks and the exit status are those of the program called directly,
+because it is called directly.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from . import ROOT, install, native
+
+USAGE = f"""\
+usage: python -m {ROOT} run [OPTIONS] [-m MODULE | -c CODE | FILE] [ARGUMENTS]
+
+Runs a Python program as `python` would, with altsem in the place of the semaphores and the shared
+memory that fail here, in the program and in all that it starts.
+
+  --force         replace them although they work
+  --backend NAME  the way in which waiters sleep: futex, sysv, filelock
+  --verbose       say on stderr what fails and what is used instead
+  -h, --help      this text
+
+What follows is for the interpreter, its own options included (`run -X dev prog.py`)."""
+
+
+class _UsageError(Exception):
+    pass
+
+
+def main(argv: list[str]) -> int:  # noqa: RET503 - nor does it return from execv
+    """Become the program that `argv` names; return an exit status only if that fails."""
+    try:
+        options, command = _parse(argv)
+        if "help" in options:
+            print(USAGE)
+            return 0
+        flags = interpreter_flags(len(argv) + 1)
+        parts = _parts(options, [*flags, *command])
+    except (_UsageError, OSError, ImportError) as error:
+        print(f"{ROOT} run: {error}", file=sys.stderr)
+        return 2
+    if parts:
+        os.environ.update(install.environment(parts))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, *flags, *command])
+
+
+def _parse(argv: list[str]) -> tuple[dict[str, str], list[str]]:
+    options: dict[str, str] = {}
+    rest = list(argv)
+    while rest and (rest[0].startswith("--") or rest[0] == "-h"):
+        name, equals, value = rest.pop(0).lstrip("-").partition("=")
+        if name == "":
+            break
+        if name == "backend":
+            if not equals and not rest:
+                raise _UsageError("--backend needs a name")
+            options[name] = value if equals else rest.pop(0)
+        elif name in ("force", "verbose", "help", "h") and not equals:
+            options["help" if name == "h" else name] = ""
+        else:
+            raise _UsageError(f"no such option: --{name}\n{USAGE}")
+    if not rest and "help" not in options:
+        raise _UsageError(f"what shall it run?\n{USAGE}")
+    return options, rest
+
+
+def _parts(options: dict[str, str], command: list[str]) -> set[str]:
+    """What to replace.  Raises OSError if altsem cannot work here, or not in that program."""
+    if os.environ.get("ALTSEM") == "0":
+        if "verbose" in options:
+            _say("ALTSEM=0 is set: nothing is replaced")
+        return set()
+    if "backend" in options:
+        os.environ["ALTSEM_BACKEND"] = options["backend"]
+    failing = install.failing()
+    parts = set(install.PROBES) if "force" in options else set(failing)
+    if not parts:
+        if "verbose" in options:
+            _say("semaphores work here: nothing is replaced")
+        return parts
+    from .. import _core
+    from . import enable
+
+    backend = _core.backend()
+    if isolated(command) and not enable.enabled():
+        raise _UsageError(
+            "an interpreter with -E or -I takes nothing from the environment: run "
+            f"`python -m {ROOT} enable` once, then the program without `run`"
+        )
+    if "verbose" in options:
+        broken = [f"{part} fail: {native.words(error)}" for part, error in failing.items()]
+        what = "; ".join(broken) or "nothing fails"
+        _say(f"{what}; replaced: {', '.join(sorted(parts))} (backend {backend})")
+    return parts
+
+
+def _say(text: str) -> None:
+    print(f"{ROOT}: {text}", file=sys.stderr)
+
+
+def interpreter_flags(words: int) -> list[str]:
+    """The options that this interpreter was called with, `words` being how many words follow
+    ``-m altsem``."""
+    flags = sys.orig_argv[1 : len(sys.orig_argv) - words]
+    # What is left ends in `-m altsem`, `-maltsem`, or either with other letters before the m.
+    if flags and flags[-1] == ROOT:
+        flags.pop()
+        last = flags.pop()[:-1] if flags else ""
+    else:
+        last = flags.pop().removesuffix(f"m{ROOT}") if flags else ""
+    return [*flags, last] if last not in ("", "-") else flags
+
+
+def isolated(command: list[str]) -> bool:
+    """Whether the interpreter called with these words ignores the environment."""
+    words = iter(command)
+    for word in words:
+        if len(word) < 2 or word[0] != "-":
+            return False
+        if word.startswith("--"):
+            if word == "--check-hash-based-pycs":
+                next(words, None)
+            continue
+        for at, letter in enumerate(word[1:], 1):
+            if letter in "EI":
+                return True
+            if letter in "cm":  # the program begins here
+                return False
+            if letter in "WX":
+                if at == len(word) - 1:
+                    next(words, None)
+                break
+    return False

@@ -1,0 +1,233 @@
+"""The primitives, as subclasses of multiprocessing's own.
+
+`isinstance(lock, multiprocessing.synchronize.Lock)` holds, and what is inherited from there is what
+never touches the semaphore: repr, wait_for.  acquire, release and `with` are C methods of the
+object itself, with no Python frame on the way.
+"""
+
+from __future__ import annotations
+
+import threading
+from multiprocessing import synchronize as _native
+
+from .. import _core
+from .travel import Travels
+
+TYPE_CHECKING = False  # not from `typing`: see context.py
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Any
+
+    from .._owner import Owner
+
+__all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"]
+
+
+@_core.own_methods
+class Lock(_core.Lock, Travels, _native.Lock):
+    """A non-recursive lock of processes.  Any process may release it."""
+
+    @property
+    def owner(self) -> Owner | None:
+        """Who holds it; None if it is free or nobody can be named."""
+        from .._owner import owner_of
+
+        return owner_of(self)
+
+
+@_core.own_methods
+class RLock(_core.RLock, Travels, _native.RLock):
+    """A lock of processes that the thread which holds it may take again."""
+
+    @property
+    def owner(self) -> Owner | None:
+        """Who holds it; None if it is free or nobody can be named."""
+        from .._owner import owner_of
+
+        return owner_of(self)
+
+
+@_core.own_methods
+class Semaphore(_core.Semaphore, Travels, _native.Semaphore):
+    """A semaphore of processes."""
+
+
+@_core.own_methods
+class BoundedSemaphore(_core.BoundedSemaphore, Travels, _native.BoundedSemaphore):
+    """A semaphore of processes that never rises above its first value."""
+
+
+class Event(_core.Event, Travels, _native.Event):
+    """A flag that processes wait for.  set() never blocks; a pulse of set() and clear() wakes
+    everybody who was waiting."""
+
+    def __repr__(self) -> str:
+        state = "set" if self.is_set() else "unset"
+        return f"<{type(self).__qualname__} at {id(self):#x} {state}>"
+
+
+class _Room(_core.Cond, Travels):
+    """The part of a Condition that processes share, but for the lock."""
+
+
+class Condition(_native.Condition):
+    """A condition variable of processes.
+
+    notify(n) wakes exactly n of those who wait, or all if they are fewer, never one who came
+    later; it waits for nobody, so a waiter that was killed holds nobody up.
+    """
+
+    def __init__(self, lock: Any = None, *, ctx: object = None) -> None:  # noqa: ARG002
+        self._lock: Any = RLock() if lock is None else lock
+        self._room = _Room()
+        self._make_methods()
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return self._lock, self._room
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self._lock, self._room = state
+        self._make_methods()
+
+    def _make_methods(self) -> None:
+        # A lock of another library, or of a subclass that does more when it is taken, must be
+        # taken and released by its own methods.
+        self._direct = type(self._lock) in (Lock, RLock)
+        # As natively: a call goes straight to the lock's own method.
+        self.acquire = self._lock.acquire  # type: ignore[method-assign]
+        self.release = self._lock.release  # type: ignore[method-assign]
+
+    def __enter__(self) -> bool:
+        return bool(self._lock.acquire())
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        exc_tb: TracebackType | None = None,
+    ) -> None:
+        self._lock.release()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}({self._lock!r}, {self._room.waiters()})>"
+
+    @property
+    def waiters(self) -> int:
+        """How many wait to be notified."""
+        return self._room.waiters()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Release the lock, wait to be notified for at most `timeout` seconds, take the lock again.
+
+        Returns False if the time was over first.  Raises AssertionError if the calling thread does
+        not hold the lock, ValueError for a NaN timeout.
+        """
+        if self._direct:
+            return _core.cond_wait(self._room, self._lock, timeout)
+        return self._wait_with_foreign_lock(timeout)
+
+    def _wait_with_foreign_lock(self, timeout: float | None) -> bool:
+        semlock = self._lock._semlock
+        if not semlock._is_mine():
+            raise AssertionError("must acquire() condition before using wait()")
+        if timeout is not None and timeout != timeout:
+            raise ValueError("timeout is NaN, which is no number of seconds")
+        room = self._room
+        depth = semlock._count()
+        ticket = room.enter()
+        for _ in range(depth):
+            self._lock.release()
+        notified = False
+        interrupted = True
+        try:
+            notified = room.sleep(ticket, timeout)
+            interrupted = False
+        finally:
+            for _ in range(depth):
+                self._lock.acquire()
+            if not notified:
+                notified = room.leave(ticket)
+                if notified and interrupted:
+                    room.notify(1)  # this one will not act on it: let another
+        return notified
+
+    def notify(self, n: int = 1) -> None:
+        """Wake n of those who wait.  Raises AssertionError if the calling thread does not hold
+        the lock."""
+        if not self._lock._semlock._is_mine():
+            raise AssertionError("lock is not owned")
+        self._room.notify(n)
+
+    def notify_all(self) -> None:
+        """Wake all who wait.  Raises AssertionError as notify() does."""
+        self.notify(0xFFFFFFFF)
+
+
+class _Rendezvous(_core.Rendezvous, Travels):
+    """The part of a Barrier that processes share."""
+
+
+class Barrier(_native.Barrier):
+    """A rendezvous of a fixed number of threads, in whatever processes.
+
+    It has no lock and no draining phase: whoever is killed while waiting blocks nobody, though
+    the party stays counted until the generation ends.
+    """
+
+    def __init__(
+        self,
+        parties: int,
+        action: Callable[[], object] | None = None,
+        timeout: float | None = None,
+        *,
+        ctx: object = None,  # noqa: ARG002
+    ) -> None:
+        self._rendezvous = _Rendezvous(parties)
+        self._action = action
+        self._timeout = timeout
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return self._rendezvous, self._action, self._timeout
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self._rendezvous, self._action, self._timeout = state
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until all parties have come, at most `timeout` seconds (None: the barrier's own).
+
+        Returns the order of arrival, 0 to parties-1, different for each.  Raises
+        threading.BrokenBarrierError if the barrier is or gets broken, also by this call's time
+        being over, and what the action raised in the one that ran it.
+        """
+        index = self._rendezvous.meet(self._action, self._timeout if timeout is None else timeout)
+        if index is None:
+            raise threading.BrokenBarrierError
+        return index
+
+    def reset(self) -> None:
+        """Make it whole and empty.  Whoever waits gets BrokenBarrierError."""
+        self._rendezvous.reset()
+
+    def abort(self) -> None:
+        """Break it: whoever waits or comes gets BrokenBarrierError, until reset()."""
+        self._rendezvous.abort()
+
+    @property
+    def parties(self) -> int:
+        """How many must come."""
+        return self._rendezvous.parties
+
+    @property
+    def n_waiting(self) -> int:
+        """How many wait for others now."""
+        return self._rendezvous.n_waiting
+
+    @property
+    def broken(self) -> bool:
+        """Whether it is broken."""
+        return self._rendezvous.broken
+
+    def __repr__(self) -> str:
+        state = "broken" if self.broken else f"waiters={self.n_waiting}/{self.parties}"
+        return f"<{type(self).__module__}.{type(self).__qualname__} at {id(self):#x}: {state}>"

@@ -1,0 +1,275 @@
+"""install() and uninstall(): an exact pair, which acts only where something fails."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+import dropin_support as dropin
+from conftest import Script
+
+# Every attribute that is touched, in a program that has imported all modules concerned.
+TOUCHED = textwrap.dedent(
+    """
+    import os, sys
+    import _multiprocessing, _posixshmem, multiprocessing
+    import concurrent.futures.process
+    from multiprocessing import heap, resource_tracker, synchronize
+    import _multiprocess, multiprocess.synchronize, multiprocess.resource_tracker, multiprocess.heap
+    import joblib.externals.loky.backend.synchronize, billiard.synchronize
+    import joblib.externals.loky.backend.resource_tracker
+    import joblib.externals.loky.process_executor
+
+    def touched():
+        found = {}
+        def note(module, *names):
+            found.update({(module.__name__, name): vars(module)[name] for name in names})
+        for package in (multiprocessing, multiprocess):
+            note(package.synchronize, "sem_unlink", "SEM_VALUE_MAX")
+            functions = package.resource_tracker._CLEANUP_FUNCS
+            for kind in ("semaphore", "shared_memory"):
+                found[package.__name__, kind] = functions.get(kind)
+            found[package.__name__, "Arena"] = package.heap.Arena.__init__
+        for module in (_multiprocessing, _multiprocess):
+            note(module, "SemLock", "sem_unlink")
+        note(_posixshmem, "shm_open", "shm_unlink")
+        note(billiard.synchronize, "sem_unlink", "SEM_VALUE_MAX")
+        loky = joblib.externals.loky
+        note(loky.backend.synchronize, "_SemLock", "sem_unlink", "SEM_VALUE_MAX")
+        found["loky", "semlock"] = loky.backend.resource_tracker._CLEANUP_FUNCS.get("semlock")
+        for module in (concurrent.futures.process, loky.process_executor):
+            note(module, "_system_limits_checked", "_system_limited")
+        return found
+
+    def same(one, other):
+        return [key for key in one | other if one.get(key) is not other.get(key)]
+    """
+)
+
+
+@dropin.needs_native
+def test_where_semaphores_work_nothing_changes(run_script: Script) -> None:
+    code = f"""{TOUCHED}
+import altsem
+before, environment = touched(), dict(os.environ)
+assert altsem.install() is False
+assert not same(before, touched()), same(before, touched())
+assert dict(os.environ) == environment
+assert "altsem._core" not in sys.modules
+assert not any("altsem" in type(finder).__module__ for finder in sys.meta_path)
+altsem.uninstall()
+assert not same(before, touched())
+"""
+    done = run_script(code)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@dropin.needs_native
+def test_uninstall_restores_what_install_replaced_to_the_identity(run_script: Script) -> None:
+    code = f"""{TOUCHED}
+import altsem
+before, environment = touched(), dict(os.environ)
+for _ in range(2):
+    assert altsem.install(force=True) is True
+    during = touched()
+    kept = {{key for key in before if before[key] is during[key]}}
+    # Numbers that are equal on both sides, and verdicts that nobody has reached.
+    assert {{name for _, name in kept}} <= {{
+        "SEM_VALUE_MAX", "_system_limits_checked", "_system_limited"}}, kept
+    assert altsem.install(force=True) is True and altsem.install() is True
+    assert not same(during, touched()), "a second call has changed something"
+    assert os.environ["PYTHONPATH"].split(os.pathsep)[0].endswith("bootstrap")
+    for _ in range(2):
+        altsem.uninstall()
+        assert not same(before, touched()), same(before, touched())
+        assert dict(os.environ) == environment
+        assert not any("altsem" in type(finder).__module__ for finder in sys.meta_path)
+"""
+    done = run_script(code, env={"PYTHONPATH": "/nowhere"})
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@dropin.needs_native
+def test_modules_imported_later_are_covered_and_restored(run_script: Script) -> None:
+    code = """
+import _multiprocessing, _posixshmem
+native = _multiprocessing.SemLock, _multiprocessing.sem_unlink, _posixshmem.shm_unlink
+import altsem
+altsem.install(force=True)
+import multiprocessing
+from multiprocessing import heap, resource_tracker, synchronize
+import multiprocess.synchronize, multiprocess.heap, billiard.synchronize
+import joblib.externals.loky.backend.synchronize as loky
+from altsem import _arena, _core
+ours = _core.SemLock, _core.sem_unlink
+def state():
+    functions = resource_tracker._CLEANUP_FUNCS
+    return [(_multiprocessing.SemLock, _multiprocessing.sem_unlink, functions["shared_memory"]),
+        synchronize.sem_unlink, functions["semaphore"], multiprocess.synchronize.sem_unlink,
+        loky._SemLock, loky.sem_unlink]
+assert state() == [(*ours, _core.shm_unlink), ours[1], ours[1], ours[1], *ours], state()
+assert heap.Arena.__init__ is multiprocess.heap.Arena.__init__ is _arena.arena_init
+assert billiard.synchronize.sem_unlink is _core.SemLock.sem_unlink
+altsem.uninstall()
+assert state() == [native, native[1], native[1], native[1], *native[:2]], state()
+assert heap.Arena.__init__ is not _arena.arena_init
+assert multiprocess.heap.Arena.__init__ is not _arena.arena_init
+assert billiard.synchronize.sem_unlink is native[1]
+"""
+    done = run_script(code)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@dropin.needs_native
+def test_semaphores_made_before_and_meanwhile_are_removed_by_who_made_them(
+    run_script: Script,
+) -> None:
+    code = """
+import multiprocessing, os, altsem
+spawn = multiprocessing.get_context("spawn")
+early = spawn.Lock()
+altsem.install(force=True)
+mine = spawn.Lock()
+assert type(early._semlock) is not type(mine._semlock)
+altsem.uninstall()
+late = spawn.Lock()
+for lock in (early, mine, late):
+    with lock: pass
+del early, mine, late, lock
+"""
+    done = run_script(code)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("first", ["install", "context"])
+def test_the_contexts_work_beside_it_and_keep_their_arenas(first: str, run_script: Script) -> None:
+    code = f"""
+import altsem, multiprocessing
+if {first == "install"}:
+    altsem.install(force=True)
+context = multiprocessing.get_context("altsem")
+altsem.install(force=True)
+assert context.Value("i", 3).value == 3
+altsem.uninstall()
+from multiprocessing import heap
+from altsem import _arena
+assert heap.Arena.__init__ is _arena.arena_init
+"""
+    done = run_script(code)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+HELPERS = """
+import multiprocessing, _multiprocessing, sys, altsem
+
+def ask(method):
+    context = multiprocessing.get_context(method)
+    receive, send = context.Pipe(False)
+    child = context.Process(target=tell, args=(send,))
+    child.start()
+    answer = receive.recv()
+    child.join()
+    return answer
+
+def tell(send):
+    import _multiprocessing
+    send.send(_multiprocessing.SemLock.__module__)
+
+if __name__ == "__main__":
+    methods = multiprocessing.get_all_start_methods()
+    before = {method: ask(method) for method in methods}
+    altsem.install(force=True)
+    during = {method: ask(method) for method in methods}
+    altsem.uninstall()
+    after = {method: ask(method) for method in methods}
+    assert set(during.values()) == {"altsem._core"}, during
+    assert before == after and "altsem._core" not in before.values(), (before, after)
+"""
+
+
+@dropin.needs_native
+def test_children_of_every_method_have_what_the_parent_has_even_with_helpers_running(
+    run_script: Script,
+) -> None:
+    done = run_script(HELPERS)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_install_acts_where_semaphores_fail() -> None:
+    code = (
+        "import altsem, multiprocessing as m; "
+        "assert altsem.install() and altsem.install(); "
+        "l = m.get_context('spawn').RLock(); l.acquire(); l.release(); "
+        "b = m.Barrier(1); b.wait(); v = m.RawValue('i', 3); assert v.value == 3"
+    )
+    done = dropin.run(sys.executable, "-c", code, gone=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_refusal_that_an_executor_remembers_is_withdrawn() -> None:
+    code = textwrap.dedent(
+        """
+        import altsem
+        import concurrent.futures.process as process
+        process._system_limits_checked, process._system_limited = True, "no semaphores"
+        altsem.install(force=True)
+        process.ProcessPoolExecutor(1).shutdown()
+        altsem.uninstall()
+        assert (process._system_limits_checked, process._system_limited) == (True, "no semaphores")
+        """
+    )
+    done = dropin.run(sys.executable, "-c", code)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_altsem_0_forbids_it() -> None:
+    code = (
+        "import altsem, _multiprocessing as m; a = vars(m).get('SemLock'); "
+        "assert not altsem.install(force=True) and vars(m).get('SemLock') is a"
+    )
+    done = dropin.run(sys.executable, "-c", code, env={"ALTSEM": "0"})
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_where_altsem_cannot_work_install_says_so_and_changes_nothing() -> None:
+    code = textwrap.dedent(
+        """
+        import altsem, os
+        before = dict(os.environ)
+        try:
+            altsem.install(force=True)
+        except OSError as error:
+            assert "nonsense" in str(error)
+        else:
+            raise SystemExit("no error")
+        assert dict(os.environ) == before
+        """
+    )
+    done = dropin.run(sys.executable, "-c", code, env={"ALTSEM_BACKEND": "nonsense"})
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_killed_program_leaves_no_named_semaphore(run_script: Script) -> None:
+    """The tracker removes it, by our sem_unlink: it says that it did, and nothing of an error."""
+    where = Path(tempfile.mkdtemp(prefix="k"))
+    code = f"""
+import altsem, multiprocessing, os, signal
+altsem.install(force=True)
+lock = multiprocessing.get_context("spawn").Lock()
+assert os.listdir({str(where)!r}) == [f"altsem-{{os.getuid()}}"]
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = run_script(code, env={"ALTSEM_DIR": str(where)})
+    assert done.returncode == -signal.SIGKILL
+    assert "leaked semaphore" in done.stderr and "Error" not in done.stderr, done.stderr
+    deadline = time.monotonic() + 20
+    while os.listdir(where) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    where.rmdir()
