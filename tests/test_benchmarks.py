@@ -12,17 +12,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from benchmarks import clock, gil, places, report
-from benchmarks.apart import PAIRS
-from benchmarks.chart import chart
-from benchmarks.paired import paired
-from benchmarks.row import Found, Limits, Row, summary
-from benchmarks.table import table
-from benchmarks.text import line, verdict
+from benchmarks import ROOT
+from benchmarks.measuring import clock
+from benchmarks.measuring.paired import paired
+from benchmarks.measuring.row import Found, Limits, Row, summary
+from benchmarks.page import report
+from benchmarks.page.chart import chart
+from benchmarks.page.table import table
+from benchmarks.page.text import line, verdict
+from benchmarks.workloads import gil, places
+from benchmarks.workloads.apart import PAIRS
 
 from altsem import _core
 
-ROOT = Path(__file__).resolve().parent.parent
 FOUND = Found(ours=5e-7, theirs=1e-6, ratio=0.5, low=0.4, high=0.6, rounds=10)
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks import reference
-from benchmarks.callgrind import parse
 from benchmarks.growth.fit import exponent
 from benchmarks.growth.page import section
 from benchmarks.growth.runner import SERIES, best
 from benchmarks.growth.series import Column, Series, exponents
-from benchmarks.plot import log_log
+from benchmarks.instructions import reference
+from benchmarks.instructions.callgrind import parse
+from benchmarks.page.plot import log_log
 
 SVG = "{http://www.w3.org/2000/svg}"
 

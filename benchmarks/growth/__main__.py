@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from ..machine import machine
+from ..measuring.machine import machine
 from .page import table
 from .runner import SERIES, run
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..plot import log_log
-from ..text import seconds
+from ..page.plot import log_log
+from ..page.text import seconds
 from .runner import SERIES
 from .series import Chart, Point, Series
 

@@ -7,10 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from .. import ROOT
 from . import locks, processes, segments, waiters
 from .series import Point, Series, exponents
 
@@ -20,14 +20,13 @@ SERIES = {
 }
 PASSES = 3
 LIMIT = 300.0  # seconds; a series that hangs must not hang the report
-_ROOT = Path(__file__).resolve().parents[2]
 
 
 def _points(name: str, quick: bool) -> list[Point]:
     command = [sys.executable, "-m", "benchmarks.growth", "--series", name]
     process = subprocess.Popen(
         command + ["--quick"] * quick,
-        cwd=_ROOT,
+        cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,

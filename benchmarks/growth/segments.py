@@ -16,7 +16,7 @@ from time import perf_counter
 import altsem
 from altsem import _core, _travel
 
-from ..million import mappings, shared_bytes
+from ..measuring.memory import mappings, shared_bytes
 from .clock import OPERATIONS, ROUNDS, descriptors, isolated, pair
 from .series import CONSTANT, LINEAR, Chart, Column, Point, Series
 

@@ -7,7 +7,7 @@ from html import escape
 from itertools import groupby
 from math import ceil, floor, log10
 
-from .row import Row
+from ..measuring.row import Row
 from .text import asked, ratio
 
 LABELS, BARS, VALUES = 430, 380, 220  # widths

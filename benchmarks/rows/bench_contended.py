@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from ..workloads.crowd import Crowd
+from ..workloads.peers import FORK, OURS
 from .conftest import Pair
-from .crowd import Crowd
-from .peers import FORK, OURS
 
 PART = "Several want the same"
 

@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from . import million
+from .. import ROOT, million
+from ..measuring.row import Row
 from .chart import chart
-from .row import Row
 from .table import table
 
 HERE = Path(__file__).resolve().parent
@@ -28,7 +28,7 @@ it most.
 
 def docs() -> Path:
     """Where the page goes: docs/, or where ALTSEM_BENCH_DOCS says."""
-    return Path(os.environ.get("ALTSEM_BENCH_DOCS") or HERE.parent / "docs")
+    return Path(os.environ.get("ALTSEM_BENCH_DOCS") or ROOT / "docs")
 
 
 def write(figures: dict[str, Any]) -> Path:
@@ -85,7 +85,8 @@ def section(figures: dict[str, Any], folder: Path, stem: str) -> str:
 
 def more(figures: dict[str, Any], folder: Path, stem: str) -> list[str]:
     """What modules of their own have measured and know how to show."""
-    from . import growth, instructions
+    from .. import growth
+    from ..instructions import page as instructions
 
     counted = figures["instructions"]
     return [
@@ -97,7 +98,7 @@ def more(figures: dict[str, Any], folder: Path, stem: str) -> list[str]:
 
 
 def notes() -> str:
-    """What people have written about these figures: benchmarks/notes.md, if there is one."""
+    """What people have written about these figures: notes.md, if there is one."""
     file = HERE / "notes.md"
     if not file.exists():
         return ""

@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-FILE = Path(__file__).with_name("instructions.json")
+from .. import ROOT
+
+FILE = ROOT / "benchmarks" / "instructions.json"
 COUNTS = ("inside", "locked")
 
 

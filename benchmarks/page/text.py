@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from altsem.bench.report import ratio, seconds
 
-from .row import Row
+from ..measuring.row import Row
 
 __all__ = ["asked", "line", "ratio", "seconds", "verdict"]
 

@@ -1,5 +1,6 @@
 """A process uses one backend, so each kind of lock gets a process of its own, which does one round
-whenever it is told to.  `python -m benchmarks.server KIND` is that process; Server starts it.
+whenever it is told to.  `python -m benchmarks.workloads.server KIND` is that process; Server starts
+it.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from .. import ROOT
+from ..measuring.paired import Timing
+from ..measuring.quick import quick
+from ..measuring.rounds import with_statement
 from .crowd import Crowd
-from .paired import Timing
 from .peers import FORK, OURS, PackageLock, sysv_semaphore
 from .places import one_cpu
-from .quick import quick
-from .rounds import with_statement
 from .waker import Waker
 
 BACKENDS = ("futex", "sysv", "filelock")
@@ -85,8 +87,8 @@ class Server:
     def __init__(self, kind: str) -> None:
         env = {**os.environ, "ALTSEM_BACKEND": kind if kind in BACKENDS else ""}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.server", kind],
-            cwd=Path(__file__).resolve().parent.parent,
+            [sys.executable, "-m", "benchmarks.workloads.server", kind],
+            cwd=ROOT,
             env=env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -6,11 +6,11 @@ import contextlib
 
 import pytest
 
-from .apart import PAIRS
+from ..workloads.apart import PAIRS
+from ..workloads.gil import CONTROL, WORKS, Side
+from ..workloads.places import busy_cpus, one_cpu
+from ..workloads.threads import FREE_THREADED
 from .conftest import Pair
-from .gil import CONTROL, WORKS, Side
-from .places import busy_cpus, one_cpu
-from .threads import FREE_THREADED
 
 PART = "Without the GIL"
 AT_MOST = 1.2

@@ -7,10 +7,10 @@ from contextlib import ExitStack, closing
 
 import pytest
 
+from ..measuring.paired import Timing
+from ..page.text import seconds
+from ..workloads.server import Server
 from .conftest import Pair
-from .paired import Timing
-from .server import Server
-from .text import seconds
 
 PART = "The backends"
 

@@ -16,15 +16,15 @@ from typing import Any, Protocol
 
 import pytest
 
-from . import clock
-from .machine import machine
-from .paired import Timing, paired
-from .quick import scaled
-from .report import write
-from .results import Results
-from .row import Limits, Row, summary
-from .text import line, verdict
-from .threads import FREE_THREADED
+from ..measuring import clock
+from ..measuring.machine import machine
+from ..measuring.paired import Timing, paired
+from ..measuring.quick import scaled
+from ..measuring.row import Limits, Row, summary
+from ..page.report import write
+from ..page.results import Results
+from ..page.text import line, verdict
+from ..workloads.threads import FREE_THREADED
 
 HERE = Path(__file__).parent
 LIMIT = 600  # seconds; the longest takes a quarter of that

@@ -1,12 +1,7 @@
-"""Instructions of one acquire and release, counted by valgrind: a figure without any noise.
-
-`python -m benchmarks.instructions` prints them; `--check` compares those of our own functions with
-instructions.json and fails if one rose; `--update [WHY]` writes that file.
-"""
+"""Runs the program that is counted in callgrind, and makes the counts of each pair from that."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import shutil
@@ -17,11 +12,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from .. import ROOT
 from . import reference
 from .callgrind import Function, Profile, parse
 from .counted import CASES, FEW, MANY, PARTS
 
-_ROOT = Path(__file__).resolve().parents[1]
 _VALGRIND = (
     "valgrind",
     "--tool=callgrind",
@@ -43,12 +38,12 @@ def _profiles(folder: Path) -> list[Profile]:
         f"--callgrind-out-file={out}",
         sys.executable,
         "-m",
-        "benchmarks.counted",
+        "benchmarks.instructions.counted",
     ]
     if subprocess.run(["setarch", "-R", "true"], capture_output=True).returncode == 0:
         command = ["setarch", "-R", *command]  # the same addresses in every run
     env = {**os.environ, "PYTHONHASHSEED": "0"}
-    done = subprocess.run(command, cwd=_ROOT, env=env, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(f"callgrind failed:\n{done.stderr[-2000:]}")
     parts = []
@@ -154,67 +149,3 @@ def run() -> dict[str, Any] | None:
         return None
     pairs = _once()
     return {"key": reference.key(), "repeatable": pairs == _once(), "pairs": pairs}
-
-
-def exact(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}".rstrip("0").rstrip(".")
-
-
-def table(figures: dict[str, Any]) -> str:
-    lines = [
-        "| | altsem | inside | locked | SemLock | inside | locked | multiprocessing's class |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for pair, found in figures["pairs"].items():
-        form, _, kind = pair.partition(" ")
-        work = "bound `a(); r()`" if form == "bound" else "`with L:`"
-        cells = [
-            exact(found[whose][key]) if found.get(whose) else "-"
-            for whose in ("altsem", "SemLock")
-            for key in ("total", "inside", "locked")
-        ]
-        wrapped = found.get("multiprocessing")
-        cells.append(exact(wrapped["total"]) if wrapped else "-")
-        lines.append(f"| {work}, {kind} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def section(figures: dict[str, Any]) -> str:
-    """The Markdown of the counts."""
-    same = "the same in both runs" if figures["repeatable"] else "**not the same in both runs**"
-    return f"""
-### Instructions
-
-Executed by one acquire and release, {figures["key"]}, counted by callgrind, {same}: what {MANY}
-turns of a loop execute more than {FEW}, divided by their number.  The first figure is everything,
-the interpreter's loop and its calls included; inside is what our functions execute, or those of
-`_multiprocessing`, with all that they call; locked are the atomic read-modify-write instructions
-executed outside the interpreter itself.
-
-{table(figures)}
-"""
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.instructions", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="exit 1 if one of our counts rose")
-    parser.add_argument("--update", nargs="?", const="", metavar="WHY", help="write the reference")
-    options = parser.parse_args(arguments)
-    figures = run()
-    if figures is None:
-        return 0
-    if options.update is not None:
-        reference.update(figures, options.update)
-        return 0
-    if options.check:
-        return reference.check(figures)
-    print(f"{figures['key']}, repeatable: {figures['repeatable']}\n{table(figures)}")
-    for pair, found in figures["pairs"].items():
-        for whose, seen in found.items():
-            inside = seen and ", ".join(f"{n} {exact(c)}" for n, c in seen["functions"].items())
-            print(f"{pair:16} {whose:16} {inside or 'not counted'}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,8 +6,8 @@ import threading
 
 import altsem
 
+from ..workloads.threads import EACH, EACH_OF_ONE, FREE_THREADED, Threads
 from .conftest import Pair
-from .threads import EACH, EACH_OF_ONE, FREE_THREADED, Threads
 
 PART = "Threads of one process"
 THREADS = 8

@@ -6,10 +6,10 @@ from contextlib import closing, nullcontext
 
 import pytest
 
-from .apart import PAIRS, Apart, Make, Place
+from ..workloads.apart import PAIRS, Apart, Make, Place
+from ..workloads.partner import barrier_of, condition_trip, event_trip, ping_pong, thread_ping_pong
+from ..workloads.places import busy_cpus, can_set_quota, one_busy_cpu, one_cpu, quota_of_one_cpu
 from .conftest import Pair
-from .partner import barrier_of, condition_trip, event_trip, ping_pong, thread_ping_pong
-from .places import busy_cpus, can_set_quota, one_busy_cpu, one_cpu, quota_of_one_cpu
 
 PART = "To and fro"
 

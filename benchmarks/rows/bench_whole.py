@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from ..measuring.paired import Timing
+from ..measuring.quick import scaled
+from ..workloads.peers import FORK, OURS
+from ..workloads.through import Through
+from ..workloads.waiters import Waiters
 from .conftest import Pair
-from .paired import Timing
-from .peers import FORK, OURS
-from .quick import scaled
-from .through import Through
-from .waiters import Waiters
 
 PART = "What they are for"
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
-from .machine import machine
-from .quick import quick
-from .row import Row
+from ..measuring.machine import machine
+from ..measuring.quick import quick
+from ..measuring.row import Row
 
 FORM = 2  # of the JSON file: what was written in another is not shown
 

@@ -15,7 +15,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-from .paired import Timing
+from ..measuring.paired import Timing
 from .peers import FORK, OURS
 
 Make = Callable[[Any, int], Any]  # context, round trips in a round: a timing with close()

@@ -11,9 +11,9 @@ import pytest
 
 import altsem
 
+from ..measuring.rounds import N, attribute, bound, calls, with_statement
+from ..workloads.peers import FORK, nothing, posix_semaphore, semlock, sysv_semaphore
 from .conftest import Pair
-from .peers import FORK, nothing, posix_semaphore, semlock, sysv_semaphore
-from .rounds import N, attribute, bound, calls, with_statement
 
 PART = "One process, nobody else there"
 

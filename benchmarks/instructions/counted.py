@@ -1,4 +1,4 @@
-"""The program whose instructions are counted; benchmarks/instructions.py runs it in callgrind.
+"""The program whose instructions are counted; runner.py runs it in callgrind.
 
 Between two calls of getppid(), at which callgrind writes a part of its profile, is one loop of one
 length.  Each case loops FEW times and then MANY times, so that the difference is MANY - FEW turns
@@ -50,7 +50,7 @@ def make(kind: str, whose: str) -> Any:
         return getattr(altsem, kind)()
     if whose == "multiprocessing":
         return getattr(multiprocessing.get_context("fork"), kind)()
-    from .peers import semlock
+    from ..workloads.peers import semlock
 
     return semlock(kind)
 

@@ -1,7 +1,7 @@
 """One work in a process of its own, with the GIL or without it: what its absence costs or gains.
 
-`python -m benchmarks.gil WORK` is that process: it does a round whenever it is told to.  The same
-free-threaded interpreter runs both sides, so nothing but the GIL differs.
+`python -m benchmarks.workloads.gil WORK` is that process: it does a round whenever it is told to.
+The same free-threaded interpreter runs both sides, so nothing but the GIL differs.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import sys
 import threading
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import altsem
 
+from .. import ROOT
+from ..measuring.paired import Timing
+from ..measuring.quick import quick
+from ..measuring.rounds import N, attribute, bound, calls, with_statement
 from .apart import PAIRS
 from .crowd import Crowd
-from .paired import Timing
 from .partner import condition_trip, event_trip, ping_pong
 from .peers import OURS
-from .quick import quick
-from .rounds import N, attribute, bound, calls, with_statement
 from .threads import EACH, EACH_OF_ONE, Threads
 
 THREADS = 8
@@ -88,7 +88,7 @@ class Side:
     where the scheduler puts it and those it starts is left to chance each time."""
 
     def __init__(self, work: str, *, gil: bool) -> None:
-        self._command = [sys.executable, "-m", "benchmarks.gil", work]
+        self._command = [sys.executable, "-m", "benchmarks.workloads.gil", work]
         self._env = {**os.environ, "PYTHON_GIL": str(int(gil))}
         self._process: subprocess.Popen[str] | None = None
         self._left = 0
@@ -98,7 +98,7 @@ class Side:
         self._left = PAIRS
         self._process = subprocess.Popen(
             self._command,
-            cwd=Path(__file__).resolve().parent.parent,
+            cwd=ROOT,
             env=self._env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

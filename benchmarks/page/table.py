@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import groupby
 
-from .row import Row
+from ..measuring.row import Row
 from .text import asked, ratio, seconds, verdict
 
 HEAD = (

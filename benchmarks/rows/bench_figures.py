@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from .quick import quick
-from .results import Results
+from ..measuring.quick import quick
+from ..page.results import Results
 
 pytestmark = pytest.mark.benchmark(timer=perf_counter, group="Figures that are no pairs")
 
@@ -28,18 +28,18 @@ def keep(benchmark: Any, results: Results) -> Keep:
 
 
 def test_million_locks(keep: Keep) -> None:
-    from . import million
+    from .. import million
 
     keep("million", million.run)
 
 
 def test_growth(keep: Keep) -> None:
-    from . import growth
+    from .. import growth
 
     keep("growth", growth.run, quick())
 
 
 def test_instructions(keep: Keep) -> None:
-    from . import instructions
+    from ..instructions import runner
 
-    keep("instructions", instructions.run)
+    keep("instructions", runner.run)
