@@ -54,11 +54,6 @@ class Row:
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    @classmethod
-    def from_dict(cls, row: dict[str, Any]) -> Row:
-        parts = {"found": Found(**row["found"]), "limits": Limits(**row["limits"])}
-        return cls(**{**row, **parts})
-
 
 def summary(pairs: list[tuple[float, float]]) -> Found:
     """Medians and spread of paired rounds.  The ratio is the median of the pairs' ratios, not the

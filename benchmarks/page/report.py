@@ -1,20 +1,23 @@
-"""The figures of each interpreter as JSON and a chart, and one Markdown page made from all."""
+"""One Markdown page from the figures of all interpreters, which are kept as JSON beside it."""
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import ROOT, million
-from ..measuring.row import Row
+from .. import ROOT
+from . import kept
 from .chart import chart
+from .kept import Figures
+from .pictures import PICTURED, Pictures
 from .table import table
 
-HERE = Path(__file__).resolve().parent
+# What is shown of the figures that have a name of their own in the JSON file, and are no rows.
+Section = Callable[[Any, Pictures], str]
 
-HEAD = """# Benchmarks
+HEAD = f"""# Benchmarks
 
 Made by `make bench`, `make bench PYTHON=…` for another interpreter; do not edit.  Each ratio is
 the time of altsem as a part of the peer's: the median over paired rounds, ours and theirs in turn
@@ -23,83 +26,59 @@ Times are per operation, the medians.  Where two hand something to and fro, the 
 are made anew every few rounds, for where the scheduler puts them decides what a wake-up costs.
 Shares are those of the crowd: how often the one that got the lock least had it, by the one that got
 it most.
+
+The pictures are those of {PICTURED}; `PICTURES=3.11 python -m benchmarks` also draws those of
+another interpreter, from the figures that are kept here.
 """
 
 
 def docs() -> Path:
-    """Where the page goes: docs/, or where ALTSEM_BENCH_DOCS says."""
-    return Path(os.environ.get("ALTSEM_BENCH_DOCS") or ROOT / "docs")
+    """Where the page goes: docs/benchmarks/, or where ALTSEM_BENCH_DOCS says."""
+    return Path(os.environ.get("ALTSEM_BENCH_DOCS") or ROOT / "docs" / "benchmarks")
 
 
-def write(figures: dict[str, Any]) -> Path:
-    """Adds this interpreter's figures to those of the others, and makes the page anew from all.
+def write(figures: Figures, sections: Mapping[str, Section]) -> Path:
+    """Adds this interpreter's figures to those of the others, and makes the page anew from all."""
+    folder = docs()
+    folder.mkdir(exist_ok=True)
+    kept.save(figures, folder)
+    return page(folder, sections)
+
+
+def page(folder: Path, sections: Mapping[str, Section]) -> Path:
+    """The page, from the figures in this folder.
 
     Those that were written in another form are left out until their run is made again.
     """
-    folder = docs()
-    folder.mkdir(exist_ok=True)
-    stem = f"benchmarks-{tag(figures)}"
-    (folder / f"{stem}.json").write_text(json.dumps(figures, indent=1) + "\n")
-    files = sorted(folder.glob("benchmarks-*.json"), key=by_version)
-    known = {file.stem: json.loads(file.read_text()) for file in files}
-    known = {stem: kept for stem, kept in known.items() if kept.get("form") == figures["form"]}
-    sections = [section(kept, folder, stem) for stem, kept in known.items()]
-    page = folder / "benchmarks.md"
-    page.write_text("\n".join([HEAD, *sections, notes()]).rstrip() + "\n")
-    return page
+    parts = [
+        part(figures, Pictures(folder, tag), sections) for tag, figures in kept.load(folder).items()
+    ]
+    file = folder / "README.md"
+    text = "\n".join([HEAD, *parts, notes()]).rstrip() + "\n"
+    file.write_text(text, encoding="utf-8")
+    return file
 
 
-def tag(figures: dict[str, Any]) -> str:
-    """3.13, or 3.13t for a build without the GIL."""
-    _, version, *build = figures["machine"]["Python"].split()
-    return ".".join(version.split(".")[:2]) + ("t" if build else "")
-
-
-def by_version(file: Path) -> tuple[int, bool]:
-    minor = file.stem.partition(".")[2]
-    return int(minor.rstrip("t")), minor.endswith("t")
-
-
-def rows_of(figures: dict[str, Any]) -> list[Row]:
-    return [Row.from_dict(row) for row in figures["rows"]]
-
-
-def section(figures: dict[str, Any], folder: Path, stem: str) -> str:
-    """All about one interpreter; its charts are files of their own beside the page."""
-    rows = rows_of(figures)
+def part(figures: Figures, pictures: Pictures, sections: Mapping[str, Section]) -> str:
+    """All about one interpreter; its pictures are files of their own beside the page."""
+    rows = [kept.row_of(row) for row in figures["rows"]]
     python = figures["machine"]["Python"]
     title = f"Time of altsem, the peer's being 1 (shorter is better), {python}"
-    (folder / f"{stem}.svg").write_text(chart(rows, title))
     facts = "\n".join(f"- {what}: {value}" for what, value in figures["machine"].items())
     return "\n".join(
         [
             f"## {python}\n",
             f"{facts}\n- run: {figures['run']}\n",
-            f"![chart]({stem}.svg)\n",
+            *(f"{shown}\n" for shown in pictures.show("chart", lambda: chart(rows, title))),
             f"{table(rows)}\n",
-            million.section(figures["million"]),
-            *more(figures, folder, stem),
+            *(section(figures[name], pictures) for name, section in sections.items()),
         ]
     )
 
 
-def more(figures: dict[str, Any], folder: Path, stem: str) -> list[str]:
-    """What modules of their own have measured and know how to show."""
-    from .. import growth
-    from ..instructions import page as instructions
-
-    counted = figures["instructions"]
-    return [
-        growth.section(figures["growth"], folder, stem),
-        "### Instructions\n\nNot counted: there was no valgrind.\n"
-        if counted is None
-        else instructions.section(counted),
-    ]
-
-
 def notes() -> str:
     """What people have written about these figures: notes.md, if there is one."""
-    file = HERE / "notes.md"
+    file = Path(__file__).with_name("notes.md")
     if not file.exists():
         return ""
-    return f"## Where a figure is not reached, and why\n\n{file.read_text()}"
+    return f"## Where a figure is not reached, and why\n\n{file.read_text(encoding='utf-8')}"

@@ -9,8 +9,7 @@ from typing import Any
 from ..measuring.machine import machine
 from ..measuring.quick import quick
 from ..measuring.row import Row
-
-FORM = 2  # of the JSON file: what was written in another is not shown
+from . import kept
 
 
 @dataclass
@@ -23,9 +22,9 @@ class Results:
         """As it is kept in the JSON file from which the page is made."""
         elapsed = f"{perf_counter() - self.start:.0f} s"
         return {
-            "form": FORM,
+            "form": kept.FORM,
             "machine": machine(),
             "run": elapsed + (", the short run" if quick() else ""),
-            "rows": [row.as_dict() for row in self.rows],
+            "rows": [kept.flat(row) for row in self.rows],
             **self.more,
         }

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from .. import growth, million
+from ..instructions import page as instructions
+from ..instructions.runner import run as count
 from ..measuring.quick import quick
 from ..page.results import Results
 
@@ -28,18 +31,12 @@ def keep(benchmark: Any, results: Results) -> Keep:
 
 
 def test_million_locks(keep: Keep) -> None:
-    from .. import million
-
     keep("million", million.run)
 
 
 def test_growth(keep: Keep) -> None:
-    from .. import growth
-
     keep("growth", growth.run, quick())
 
 
 def test_instructions(keep: Keep) -> None:
-    from ..instructions import runner
-
-    keep("instructions", runner.run)
+    keep("instructions", lambda: instructions.kept(count()))

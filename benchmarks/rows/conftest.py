@@ -1,7 +1,7 @@
 """The fixture that measures a pair, and what becomes of the rows at the end.
 
 `make bench` is the full run.  Only such a run, with nothing deselected, skipped or failed, writes
-docs/benchmarks*; a partial one (`make bench ARGS="-k condition"`) only prints.  A limit that is not
+docs/benchmarks/; a partial one (`make bench ARGS="-k condition"`) only prints.  A limit that is not
 reached fails nothing: the summary and the page tell.
 """
 
@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from ..figures import SECTIONS
 from ..measuring import clock
 from ..measuring.machine import machine
 from ..measuring.paired import Timing, paired
@@ -172,6 +173,6 @@ def pytest_terminal_summary(
             terminalreporter.section(name)
             terminalreporter.write_line(json.dumps(figures, indent=1))
     if exitstatus == pytest.ExitCode.OK and results.rows and not config.stash[_partial]:
-        terminalreporter.write_line(f"written: {write(results.as_dict())}")
+        terminalreporter.write_line(f"written: {write(results.as_dict(), SECTIONS)}")
     else:
         terminalreporter.write_line("not the full run: nothing written")
