@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import json
 import os
@@ -10,7 +11,8 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +243,88 @@ def test_the_page_is_made_of_the_figures_beside_it(docs: Path) -> None:
     assert links(page) == pictures(docs) == pictures(DOCS)
     for name in links(page):
         assert (docs / name).read_text() == (DOCS / name).read_text()
+
+
+# Each line may use those above it, and nothing else of its own line.
+ROOMS = (
+    {"measuring"},
+    {"workloads"},
+    {"page"},
+    {"million", "growth", "instructions"},
+    {"figures"},
+    {"__main__", "rows"},
+)
+
+
+def imports(path: str, source: str, modules: Container[str]) -> Iterator[str]:
+    """The modules of the benchmarks, by path, that one of them imports, early or late."""
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.ImportFrom) or not node.level:
+            continue
+        package = path.split("/")[: -node.level]
+        base = "/".join([*package, *(node.module.split(".") if node.module else [])])
+        for alias in node.names:
+            whole = f"{base}/{alias.name}".lstrip("/")
+            for found in (
+                f"{whole}.py",
+                f"{whole}/__init__.py",
+                f"{base}.py",
+                f"{base}/__init__.py",
+            ):
+                if found in modules:
+                    yield found
+                    break
+
+
+def wrong_imports(sources: Mapping[str, str]) -> list[str]:
+    """Those that lead upwards or to a neighbour, and circles."""
+    level = {room: number for number, rooms in enumerate(ROOMS) for room in rooms}
+
+    def room(path: str) -> str:
+        return path.partition("/")[0].removesuffix(".py")
+
+    graph = {path: set(imports(path, source, sources)) for path, source in sources.items()}
+    wrong = [
+        f"{path} imports {other}"
+        for path, others in sorted(graph.items())
+        for other in sorted(others)
+        if room(path) != room(other) and level[room(path)] <= level[room(other)]
+    ]
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        wrong.append(f"a circle: {' '.join(error.args[1])}")
+    return wrong
+
+
+def sources() -> dict[str, str]:
+    folder = ROOT / "benchmarks"
+    found = {str(file.relative_to(folder)): file.read_text() for file in folder.glob("**/*.py")}
+    del found["__init__.py"]  # which imports nothing of the rest
+    return found
+
+
+def test_rooms_use_only_what_is_below_them() -> None:
+    found = sources()
+    assert {path.partition("/")[0].removesuffix(".py") for path in found} == set().union(*ROOMS)
+    assert wrong_imports(found) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "planted", "said"),
+    [
+        ("measuring/paired.py", "from ..page.text import line", "imports page/text.py"),
+        ("workloads/crowd.py", "from ..rows import conftest", "imports rows/conftest.py"),
+        ("workloads/crowd.py", "def late():\n    from .. import million", "imports million.py"),
+        ("page/report.py", "from .. import growth", "imports growth/__init__.py"),
+        ("million.py", "from . import growth", "imports growth/__init__.py"),
+        ("workloads/peers.py", "from .crowd import Crowd", "a circle"),
+    ],
+)
+def test_an_import_that_leads_upwards_is_found(path: str, planted: str, said: str) -> None:
+    found = sources()
+    found[path] += f"\n{planted}\n"
+    assert any(said in wrong for wrong in wrong_imports(found))
 
 
 def test_partial_run_writes_nothing(tmp_path: Path) -> None:
