@@ -45,7 +45,7 @@ lint: $(VENV)/.with-dev  ## style, types and layers: ruff, mypy, clang-format, l
 conformance: $(BUILT)  ## CPython's own suite, over altsem: docs/conformance.md (PYTHONS=... ARGS=...)
 	$(PY) tests/conformance/report.py $(ARGS) $(PYTHONS)
 
-bench: $(VENV)/.with-bench  ## the figures of docs/benchmarks.md (QUICK=1, ARGS=... for pytest)
+bench: $(VENV)/.with-bench  ## the figures of docs/benchmarks/ (QUICK=1, ARGS=... for pytest)
 	$(PY) -m pytest -c benchmarks/pytest.ini --rootdir=. $(ARGS)
 
 instructions: $(BUILT)  ## counts those of acquire and release; fails if they rose

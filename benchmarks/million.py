@@ -7,29 +7,20 @@ import os
 import resource
 import subprocess
 import sys
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import altsem
 from altsem import _core
 
+from . import ROOT
+from .measuring.memory import mappings, shared_bytes
+
 LOCKS = 1_000_000
 # What is asked for, by the name of the figure.  In whole bytes: the headers of segments, which are
 # shared by some thirty thousand locks each, come on top.
 AT_LEAST = {"locks": LOCKS}
 AT_MOST = {"shared bytes per lock": 64}
-
-
-def mappings() -> int:
-    return sum("memfd:altsem" in line for line in Path("/proc/self/maps").read_text().splitlines())
-
-
-def shared_bytes() -> int:
-    # The descriptor of the listing itself is closed by the time it is looked at.
-    there = (fd for fd in Path("/proc/self/fd").iterdir() if fd.exists() or fd.is_symlink())
-    ours = (fd for fd in there if "memfd:altsem" in str(fd.readlink()))
-    return sum(os.stat(int(fd.name)).st_blocks * 512 for fd in ours)
 
 
 def measure(n: int) -> dict[str, float]:
@@ -68,8 +59,7 @@ def run(n: int = LOCKS) -> dict[str, Any]:
     """The figures, from a fresh interpreter: the memory that this one has had at most is no floor
     to count from."""
     command = [sys.executable, "-m", "benchmarks.million", str(n)]
-    root = Path(__file__).resolve().parent.parent
-    figures: dict[str, Any] = json.loads(subprocess.check_output(command, cwd=root))
+    figures: dict[str, Any] = json.loads(subprocess.check_output(command, cwd=ROOT))
     return figures
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks import reference
-from benchmarks.callgrind import parse
 from benchmarks.growth.fit import exponent
 from benchmarks.growth.page import section
-from benchmarks.growth.runner import SERIES, best
+from benchmarks.growth.runner import SERIES, best, shown
 from benchmarks.growth.series import Column, Series, exponents
-from benchmarks.plot import log_log
+from benchmarks.instructions import page, reference
+from benchmarks.instructions.callgrind import parse
+from benchmarks.page.pictures import PICTURED, Pictures
+from benchmarks.page.plot import log_log
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -69,14 +70,29 @@ def test_section_shows_every_series_and_writes_what_it_links(tmp_path: Path) -> 
             {"n": n, "pace": 1e-8, **{column.key: n * 1e-6 for column in series.columns}}
             for n in (1, 10, 100)
         ]
-        found[name] = {"points": points, "exponents": exponents(series, points)}
-    text = section({"quick": True, "seconds": 1.0, "series": found}, tmp_path, "stem")
+        found[name] = shown(series, points)
+        assert "pace" not in found[name][0]
+    text = section(found, Pictures(tmp_path, PICTURED))
     assert text.lstrip().startswith("### As work grows")
     assert "**fails**" in text  # creating must not be proportional
     for file in tmp_path.iterdir():
-        assert file.name.startswith("stem-growth-") and f"({file.name})" in text
+        assert file.name.startswith(f"{PICTURED}-growth-") and f"({file.name})" in text
         ET.parse(file)
     assert len(list(tmp_path.iterdir())) == sum(len(series.charts) for series in SERIES.values())
+
+
+def test_section_without_pictures_links_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PICTURES", raising=False)
+    found = {
+        name: [{"n": 1, **{column.key: 1e-6 for column in series.columns}}]
+        for name, series in SERIES.items()
+    }
+    (tmp_path / "3.9-growth-locks-times.svg").write_text("of an earlier run")
+    text = section(found, Pictures(tmp_path, "3.9"))
+    assert "#### Locks alive" in text and "![" not in text
+    assert not list(tmp_path.iterdir())
 
 
 CALLGRIND = """# callgrind format
@@ -172,3 +188,18 @@ def test_a_rise_needs_a_new_reason(agreed: Path) -> None:
 def test_the_reference_gives_reasons() -> None:
     for entries in reference.load().values():
         assert all(entry["why"] for entry in entries.values())
+
+
+def test_what_is_kept_of_the_counts_is_what_the_table_shows() -> None:
+    counts = {"total": 500.5, "inside": 57.0, "own": 57.0, "locked": 2.0, "functions": {"f": 57.0}}
+    found = {"altsem": counts, "SemLock": None, "multiprocessing": counts}
+    figures = {"key": "this one", "repeatable": True, "pairs": {"with Lock": found}}
+    kept = page.kept(figures)
+    assert kept is not None
+    assert kept["pairs"]["with Lock"] == {
+        "altsem": {"total": 500.5, "inside": 57.0, "locked": 2.0},
+        "multiprocessing": {"total": 500.5},
+    }
+    assert page.section(kept) == page.section(figures)
+    assert page.kept(None) is None
+    assert "there was no valgrind" in page.section(None)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+from time import perf_counter
 
-from ..machine import machine
+from ..measuring.machine import machine
 from .page import table
 from .runner import SERIES, run
 
@@ -19,10 +20,11 @@ def main() -> None:
         print(json.dumps(SERIES[options.series].measure(options.quick)))
         return
     print(", ".join(f"{key}: {value}" for key, value in machine().items()))
+    start = perf_counter()
     figures = run(options.quick)
     for name, series in SERIES.items():
-        print(f"\n{series.title}\n\n{table(series, figures['series'][name])}")
-    print(f"\n{figures['seconds']:.0f} s")
+        print(f"\n{series.title}\n\n{table(series, figures[name])}")
+    print(f"\n{perf_counter() - start:.0f} s")
 
 
 if __name__ == "__main__":

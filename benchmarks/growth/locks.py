@@ -13,7 +13,7 @@ from typing import Any
 
 import altsem
 
-from ..million import mappings, shared_bytes
+from ..measuring.memory import mappings, shared_bytes
 from .clock import OPERATIONS, ROUNDS, clock, descriptors, each, isolated, pair, resident
 from .series import CONSTANT, LINEAR, Chart, Column, Point, Series
 

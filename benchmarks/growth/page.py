@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-from ..plot import log_log
-from ..text import seconds
+from ..page.pictures import Pictures
+from ..page.plot import log_log
+from ..page.text import seconds
 from .runner import SERIES
-from .series import Chart, Point, Series
+from .series import Chart, Point, Series, exponents
 
 
 def size(value: float) -> str:
@@ -34,10 +35,9 @@ def _verdict(found: dict[str, Any]) -> str:
     return f"{value}, at most {found['at most']:g}: {'holds' if found['holds'] else '**fails**'}"
 
 
-def table(series: Series, figures: dict[str, Any]) -> str:
+def table(series: Series, points: list[Point]) -> str:
     """A row for each cost, a column for each n, and the exponent at the end."""
-    points: list[Point] = figures["points"]
-    found = {entry["key"]: entry for entry in figures["exponents"]}
+    found = {entry["key"]: entry for entry in exponents(series, points)}
     sizes = " | ".join(f"{point['n']:,.0f}" for point in points)
     lines = [
         f"| {series.of} | {sizes} | exponent |",
@@ -82,18 +82,18 @@ HEAD = (
 )
 
 
-def section(figures: dict[str, Any], folder: Path, stem: str) -> str:
-    """Writes the pictures into `folder`; the Markdown that shows them and the tables."""
+def section(figures: dict[str, list[Point]], pictures: Pictures) -> str:
+    """The Markdown of all series: the tables, and the pictures where they are wanted."""
     parts = [
         "### As work grows",
         HEAD,
     ]
     for name, series in SERIES.items():
-        found = figures["series"][name]
-        parts += [f"#### {series.title}", table(series, found)]
+        points = figures[name]
+        parts += [f"#### {series.title}", table(series, points)]
         for chart in series.charts:
-            file = f"{stem}-growth-{name}-{chart.name}.svg"
-            (folder / file).write_text(picture(series, chart, found["points"]))
-            parts.append(f"![{series.title}: {chart.title}]({file})")
+            draw = partial(picture, series, chart, points)
+            title = f"{series.title}: {chart.title}"
+            parts += pictures.show(title, draw, f"growth-{name}-{chart.name}")
         parts.append(series.text)
     return "\n" + "\n\n".join(parts) + "\n"

@@ -14,7 +14,7 @@ from typing import Any
 
 import altsem
 
-from ..million import shared_bytes
+from ..measuring.memory import shared_bytes
 from .clock import OPERATIONS, ROUNDS, pair, sized
 from .series import CONSTANT, LINEAR, Chart, Column, Point, Series
 

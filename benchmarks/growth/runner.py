@@ -7,12 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
-from time import perf_counter
-from typing import Any
 
+from .. import ROOT
 from . import locks, processes, segments, waiters
-from .series import Point, Series, exponents
+from .series import Point, Series
 
 SERIES = {
     series.name: series
@@ -20,14 +18,13 @@ SERIES = {
 }
 PASSES = 3
 LIMIT = 300.0  # seconds; a series that hangs must not hang the report
-_ROOT = Path(__file__).resolve().parents[2]
 
 
 def _points(name: str, quick: bool) -> list[Point]:
     command = [sys.executable, "-m", "benchmarks.growth", "--series", name]
     process = subprocess.Popen(
         command + ["--quick"] * quick,
-        cwd=_ROOT,
+        cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -63,16 +60,17 @@ def best(series: Series, passes: list[list[Point]]) -> list[Point]:
     return points
 
 
-def run(quick: bool) -> dict[str, Any]:
-    """The points of each series and the exponents of its costs."""
-    start = perf_counter()
+def shown(series: Series, points: list[Point]) -> list[Point]:
+    """Of each point what the columns show: the pace has done its work."""
+    keys = ("n", *(column.key for column in series.columns))
+    return [{key: point[key] for key in keys} for point in points]
+
+
+def run(quick: bool) -> dict[str, list[Point]]:
+    """The points of each series: n and its costs."""
     passes: dict[str, list[list[Point]]] = {name: [] for name in SERIES}
     # All series, and all again: so the passes of one are far apart.
     for _ in range(2 if quick else PASSES):
         for name in SERIES:
             passes[name].append(_points(name, quick))
-    found = {}
-    for name, series in SERIES.items():
-        points = best(series, passes[name])
-        found[name] = {"points": points, "exponents": exponents(series, points)}
-    return {"quick": quick, "seconds": perf_counter() - start, "series": found}
+    return {name: shown(series, best(series, passes[name])) for name, series in SERIES.items()}

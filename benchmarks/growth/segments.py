@@ -17,7 +17,7 @@ import altsem
 from altsem import _core
 from altsem.synchronize import travel
 
-from ..million import mappings, shared_bytes
+from ..measuring.memory import mappings, shared_bytes
 from .clock import OPERATIONS, ROUNDS, descriptors, isolated, pair
 from .series import CONSTANT, LINEAR, Chart, Column, Point, Series
 

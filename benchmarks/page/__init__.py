@@ -1,0 +1,1 @@
+"""How figures are shown, and the form in which they are kept in docs/benchmarks/."""

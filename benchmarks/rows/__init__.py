@@ -1,0 +1,1 @@
+"""The rows of the page: a file for each part, a test for each row or a few of its kind."""
