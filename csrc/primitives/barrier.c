@@ -76,8 +76,8 @@ int altsem_barrier_wait(altsem_segment *segment, altsem_slot *slot, uint32_t gen
             return -ETIMEDOUT;
         }
         if (result != 0) return result;
-        altsem_watch watch = {&slot->word, ALTSEM_HOPE_CHANGE, altsem_low(seen), 0, deadline};
-        if (!altsem_spin(&watch))
+        altsem_spinner spinner = {&slot->word, ALTSEM_UNTIL_CHANGE, altsem_low(seen), 0, deadline};
+        if (!altsem_spin(&spinner))
             result = altsem_sleep(segment, slot, ALTSEM_WORD, altsem_low(seen), deadline);
         seen = atomic_load_explicit(&slot->word, memory_order_acquire);
     }

@@ -69,9 +69,9 @@ int altsem_cond_sleep(altsem_segment *segment, altsem_slot *slot, uint32_t ticke
     for (int result = 0;;) {
         if (look(slot, ticket, &low) == 0) return 0;
         if (result != 0) return result;
-        altsem_watch watch = {altsem_word_of(slot, which_of(ticket)), ALTSEM_HOPE_CHANGE, low, 0,
-                              deadline};
-        if (altsem_spin(&watch)) continue;
+        altsem_spinner spinner = {altsem_word_of(slot, which_of(ticket)), ALTSEM_UNTIL_CHANGE, low,
+                                  0, deadline};
+        if (altsem_spin(&spinner)) continue;
         result = altsem_sleep(segment, slot, which_of(ticket), low, deadline);
     }
 }

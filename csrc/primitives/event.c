@@ -44,8 +44,8 @@ int altsem_event_wait(altsem_segment *segment, altsem_slot *slot, uint32_t since
     uint32_t now = altsem_event_now(slot);
     if ((now & 1) || now != since) return 0;
     if (deadline == ALTSEM_NOW) return -ETIMEDOUT;
-    altsem_watch watch = {&slot->word, ALTSEM_HOPE_CHANGE, now, 0, deadline};
-    if (altsem_spin(&watch)) { /* only set() changes the low half of an unset event */
+    altsem_spinner spinner = {&slot->word, ALTSEM_UNTIL_CHANGE, now, 0, deadline};
+    if (altsem_spin(&spinner)) { /* only set() changes the low half of an unset event */
         atomic_thread_fence(memory_order_acquire);
         return 0;
     }

@@ -13,8 +13,8 @@ int altsem_lock_try(altsem_slot *slot) { return altsem_fast_try(slot); }
 int altsem_lock_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadline) {
     if (altsem_fast_try(slot) == 0) return 0;
     if (deadline == ALTSEM_NOW) return -ETIMEDOUT;
-    altsem_watch watch = {&slot->word, ALTSEM_HOPE_FREE, 0, 0, deadline};
-    while (altsem_spin(&watch))
+    altsem_spinner spinner = {&slot->word, ALTSEM_UNTIL_FREE, 0, 0, deadline};
+    while (altsem_spin(&spinner))
         if (altsem_fast_try(slot) == 0) return 0;
     uint64_t seen = altsem_announce(&slot->word);
     for (int result = 0;;) {
@@ -24,7 +24,7 @@ int altsem_lock_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadlin
         seen = altsem_load(&slot->word);
         if (altsem_owner(seen) == 0) continue;
         /* WOKEN stays meanwhile: no release wakes another. */
-        if (watch.woken && result == 0 && altsem_spin(&watch)) {
+        if (spinner.woken && result == 0 && altsem_spin(&spinner)) {
             seen = altsem_load(&slot->word);
             continue;
         }
@@ -32,7 +32,7 @@ int altsem_lock_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadlin
         if (next != seen && !altsem_step(&slot->word, &seen, next, memory_order_relaxed)) continue;
         if (result) return result;
         result = altsem_sleep(segment, slot, ALTSEM_WORD, altsem_low(next), deadline);
-        watch.woken = result == 0;
+        spinner.woken = result == 0;
         seen = altsem_load(&slot->word);
     }
 }

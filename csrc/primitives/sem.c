@@ -8,8 +8,8 @@ int altsem_sem_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadline
     /* Try first, even if the deadline has passed. */
     if (altsem_fast_sem_try(slot) == 0) return 0;
     if (deadline == ALTSEM_NOW) return -ETIMEDOUT;
-    altsem_watch watch = {&slot->word, ALTSEM_HOPE_TOKEN, 0, 0, deadline};
-    while (altsem_spin(&watch))
+    altsem_spinner spinner = {&slot->word, ALTSEM_UNTIL_TOKEN, 0, 0, deadline};
+    while (altsem_spin(&spinner))
         if (altsem_fast_sem_try(slot) == 0) return 0;
     uint64_t seen = altsem_announce(&slot->word);
     int result = 0;
@@ -20,12 +20,12 @@ int altsem_sem_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadline
         /* A failed sleep is answered only after one more look above: a token that came with the
          * last wake is not left lying. */
         if (result != 0) break;
-        if (watch.woken && altsem_spin(&watch)) {
+        if (spinner.woken && altsem_spin(&spinner)) {
             seen = altsem_load(&slot->word);
             continue;
         }
         result = altsem_sleep(segment, slot, ALTSEM_WORD, 0, deadline);
-        watch.woken = 1;
+        spinner.woken = 1;
         seen = altsem_load(&slot->word);
     }
     altsem_withdraw(&slot->word);

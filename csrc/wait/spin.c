@@ -1,37 +1,43 @@
-/* spin.c - waiting without sleeping, while that is likely to pay.
+/* spin.c - adaptive spinning: waiting without sleeping, while that is likely to pay.
  *
- * A sleep and a wake cost two system calls and a trip of the sleeper to a CPU: 3 µs where the waker
- * runs on the same CPU, and 30 to 80 µs where it does not and the sleeper's CPU has gone idle (both
- * measured: docs/benchmarks.md).  Who gets what it waits for sooner than that does better to watch
- * the word.  There are two ways to watch, because they pay in different places.
+ * A sleep and a wake cost two system calls and the time until the sleeper runs again: 3 µs where the
+ * waker runs on the same CPU, and 30 to 80 µs where it does not and the sleeper's CPU has gone idle
+ * (both measured: docs/benchmarks/README.md).  A waiter that gets what it waits for sooner than that
+ * does better to spin.  There are two kinds of spin, because they pay in different places.
  *
- * Short: a microsecond.  Pays where a lock is held for moments by somebody who runs on another CPU.
- * It is so cheap that only experience stops it: each success lessens the doubt, each failure adds
- * to it, and in full doubt one wait in 64 tries again.  It is done even while others sleep on the
- * word: else one sleeper would send all the others to sleep after it, every release would have
- * somebody to wake, and that state would never end (measured: twice the time, with 8 processes).
+ * Short spin: a microsecond.  Pays where a lock is held for moments by a thread on another CPU.  It is
+ * so cheap that only a history of failures stops it: each success lowers the failure score of the
+ * word, each failure raises it, and at the top of the score only one wait in 64 spins.  A short spin
+ * is made even while others sleep on the word.  Otherwise one sleeper would send all later waiters to
+ * sleep, every release would have a sleeper to wake, and that state would never end (measured: twice
+ * the time, with 8 processes).
  *
- * Who wants a lock stands back for half of that before the first look.  Each look takes the word away
- * from the CPU of who has it, and each time the lock goes over to the other CPU costs as much as
- * several uses of it: threads without a GIL that want one lock all the time get twice as much done.
+ * A waiter for a lock backs off for half of that time before its first load.  Each load takes the
+ * cache line away from the CPU of the owner, and each hand-off of the lock to another CPU costs as
+ * much as several uses of it.  With the back-off, threads without a GIL that contend for one lock all
+ * the time get twice as much done.
  *
- * Long: about as long as the dearest sleep and wake, for it pays only if it outlasts one.  Two that
- * hand something to and fro and sleep in between need such a wake each time; once both watch, none.
- * After the first moments it yields the CPU at each turn: the one who is waited for may be ready to
- * run on this very CPU, and two that are both ready get two CPUs from the scheduler.  Never done
- * while others sleep, for they come first; nor by one who was woken: no release wakes another before
- * that one has decided, so it must not give its CPU away.  Each failure closes this way for 32 times
- * as long as it lasted, and for twice that after the next; so it costs 3 % at the very most, and less
- * than 1 % where it is of no use.  A yield that comes back late let a stranger run for its slice: then
- * none is made for 8 times as long, and twice that whenever it happens again, up to 512 times.
+ * Long spin: about as long as the dearest sleep and wake, for it pays only if it outlasts one.  Two
+ * processes that hand something to and fro, and sleep in between, need such a wake each time; once
+ * both spin, they need none.  After the first moments a long spin yields the CPU at each turn: the
+ * one waited for may be ready to run on this very CPU, and two that are both ready get two CPUs from
+ * the scheduler.  No long spin is made
+ *   - while others sleep on the word: they come first;
+ *   - by a waiter that was woken: no release wakes another before it has decided, so it must not give
+ *     its CPU away.
+ * Each failed long spin starts a cool-down of 32 times its length for that word, and the next failure
+ * one of twice that.  So long spins cost 3 % at the very most, and less than 1 % where they are of no
+ * use.  A yield that returns late has let an unrelated process run for its time slice.  Then nobody
+ * in this process yields for 8 times as long as it took, and for twice that whenever it happens
+ * again, up to 512 times.
  *
- * With one usable CPU nobody watches, for who is waited for cannot be running.  Instead the CPU is
- * yielded, twice: a round trip of two processes then takes two switches, and no sleep and no wake.
- * Doubt and late yields stop this too.
+ * With one usable CPU nobody spins, for the one waited for cannot be running.  Instead the CPU is
+ * yielded, twice: a round trip of two processes then takes two context switches, and no sleep and no
+ * wake.  The failure score and the cool-down after late yields stop this too.
  *
- * What is learnt is kept for each word, lest a lock that is quickly free and a queue that is long
- * empty teach each other wrong; by a hash of the address, and by relaxed stores: lessons that
- * collide or overwrite each other are only worse estimates.
+ * The history is kept for each word; else a lock that is quickly free and a queue that is long empty
+ * would spoil each other's estimates.  It is found by a hash of the word's address and written by
+ * relaxed stores: histories that collide or overwrite each other are only worse estimates.
  */
 #define _GNU_SOURCE
 #include "wait/spin.h"
@@ -42,36 +48,37 @@
 #include "process/fork.h"
 #include "wait/cpus.h"
 
-#define SHORT 1000       /* ns */
-#define BACK 500         /* ns */
-#define LONG 100000      /* ns: about the dearest sleep and wake */
-#define YIELD_AFTER 2000 /* ns */
-#define LATE 50000       /* ns: what a yield takes if somebody else had the CPU for a slice */
-#define LATE_FIRST 8     /* times what it took: for so long no yield, after a first late one */
-#define LATE_LAST 512    /* the same, after many in a row */
-#define QUIET 4          /* times the last ban: a late yield after so long is a first one again */
-#define FIRST_CLOSURE (32 * LONG)
-#define LAST_CLOSURE 20000000 /* ns */
-#define DOUBT 64
-#define TRUST 4   /* how much doubt a success takes away */
-#define SELDOM 64 /* in doubt, one wait of so many */
-#define MANY 4096
-#define LOOKS 16 /* between two looks at the clock */
+#define SHORT_SPIN 1000  /* ns */
+#define BACK_OFF 500     /* ns */
+#define LONG_SPIN 100000 /* ns: about the dearest sleep and wake */
+#define YIELD_AFTER 2000 /* ns of a long spin */
+#define LATE_YIELD 50000 /* ns: what a yield takes if another process had the CPU for a slice */
+#define FIRST_YIELD_COOL_DOWN 8  /* times what the late yield took; after a first one */
+#define LAST_YIELD_COOL_DOWN 512 /* the same, after many in a row */
+#define IN_A_ROW                                                                                   \
+    4 /* cool-downs: a late yield more than so many after the last is a first one again */
+#define FIRST_COOL_DOWN (32 * LONG_SPIN)
+#define LAST_COOL_DOWN 20000000 /* ns */
+#define MOST_FAILURES 64        /* the top of the failure score */
+#define SUCCESS_LOWERS_BY 4
+#define RETRY_ONE_IN 64            /* waits, at the top of the score */
+#define RECOUNT_CPUS_ONE_IN 4096   /* waits with one CPU */
+#define LOADS_PER_CLOCK_READING 16 /* loads of the word */
 
-enum { LESSONS = 64 };
-static struct lesson {
-    _Atomic int32_t doubt;
-    _Atomic int32_t closure; /* ns: how long the last failure closed the long way */
-    _Atomic int64_t closed_until;
-} lessons[LESSONS];
-static _Atomic int64_t no_yield_until, banned_for;
-static _Atomic uint32_t doubtful; /* waits that were in doubt */
-static _Atomic uint32_t alone;    /* waits with one CPU */
+enum { HISTORIES = 64 };
+static struct history {
+    _Atomic int32_t failures;  /* the failure score of short spins */
+    _Atomic int32_t cool_down; /* ns: of the last failed long spin */
+    _Atomic int64_t cool_down_until;
+} histories[HISTORIES];
+static _Atomic int64_t no_yield_until, yield_cool_down;
+static _Atomic uint32_t unlikely_waits; /* at the top of the failure score */
+static _Atomic uint32_t one_cpu_waits;
 
 #define get(field) atomic_load_explicit(&(field), memory_order_relaxed)
 #define put(field, value) atomic_store_explicit(&(field), value, memory_order_relaxed)
 
-static inline void rest(void) {
+static inline void cpu_relax(void) {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
@@ -81,143 +88,146 @@ static inline void rest(void) {
 #endif
 }
 
-/* The child of a fork learns anew. */
-static void forget(void) {
-    altsem_cpus_forget();
-    put(no_yield_until, 0);
-    put(banned_for, 0);
-    for (int i = 0; i < LESSONS; i++) {
-        put(lessons[i].doubt, 0);
-        put(lessons[i].closure, 0);
-        put(lessons[i].closed_until, 0);
-    }
-}
-
-static struct lesson *lesson_of(const _Atomic uint64_t *word) {
+static struct history *history_of(const _Atomic uint64_t *word) {
     uint32_t slot = (uint32_t)((uintptr_t)word / ALTSEM_SLOT_BYTES);
-    return &lessons[slot * UINT32_C(2654435769) >> 26];
+    return &histories[slot * UINT32_C(2654435769) >> 26];
 }
-static_assert(LESSONS == 1 << (32 - 26), "the hash fills the table");
+static_assert(HISTORIES == 1 << (32 - 26), "the hash fills the table");
 
-static int is_there(const altsem_watch *watch, uint64_t seen) {
-    if (watch->hope == ALTSEM_HOPE_FREE) return altsem_owner(seen) == 0;
-    if (watch->hope == ALTSEM_HOPE_TOKEN) return altsem_low(seen) != 0;
-    return altsem_low(seen) != watch->low;
-}
-
-/* Whether others sleep on the word and come first.  What is hoped for in a CHANGE is for all. */
-static int others_first(const altsem_watch *watch, uint64_t seen) {
-    return watch->hope != ALTSEM_HOPE_CHANGE && altsem_high(seen) != 0;
+static int is_there(const altsem_spinner *spinner, uint64_t seen) {
+    if (spinner->until == ALTSEM_UNTIL_FREE) return altsem_owner(seen) == 0;
+    if (spinner->until == ALTSEM_UNTIL_TOKEN) return altsem_low(seen) != 0;
+    return altsem_low(seen) != spinner->low;
 }
 
-static void succeeded(struct lesson *lesson, int shortly) {
-    int32_t doubt = get(lesson->doubt);
-    if (!shortly) put(lesson->closure, get(lesson->closure) / 2);
-    else if (doubt) put(lesson->doubt, doubt > TRUST ? doubt - TRUST : 0);
+/* Whether others sleep on the word and come first.  A change is for all of its waiters. */
+static int sleepers_first(const altsem_spinner *spinner, uint64_t seen) {
+    return spinner->until != ALTSEM_UNTIL_CHANGE && altsem_high(seen) != 0;
 }
 
-static void failed_shortly(struct lesson *lesson) {
-    int32_t doubt = get(lesson->doubt);
-    if (doubt >= DOUBT) return;
-    put(lesson->doubt, doubt + 1);
-    if (doubt + 1 == DOUBT) altsem_cpus_forget(); /* the affinity may have changed */
+static void succeeded(struct history *history, int shortly) {
+    int32_t failures = get(history->failures);
+    if (!shortly) put(history->cool_down, get(history->cool_down) / 2);
+    else if (failures)
+        put(history->failures, failures > SUCCESS_LOWERS_BY ? failures - SUCCESS_LOWERS_BY : 0);
 }
 
-static void failed_long(struct lesson *lesson, int64_t now) {
-    int32_t closure = get(lesson->closure) * 2;
-    if (closure < FIRST_CLOSURE) closure = FIRST_CLOSURE;
-    if (closure > LAST_CLOSURE) closure = LAST_CLOSURE;
-    put(lesson->closure, closure);
-    put(lesson->closed_until, now + closure);
+static void short_spin_failed(struct history *history) {
+    int32_t failures = get(history->failures);
+    if (failures >= MOST_FAILURES) return;
+    put(history->failures, failures + 1);
+    if (failures + 1 == MOST_FAILURES) altsem_cpus_forget(); /* the affinity may have changed */
 }
 
-/* A late yield may have been only the partner at work; late ones in a row are strangers. */
-static void came_late(int64_t now, int64_t took) {
-    int64_t ban = get(banned_for), quiet = now - get(no_yield_until);
-    ban = quiet > QUIET * ban ? LATE_FIRST * took : 2 * ban;
-    if (ban > LATE_LAST * took) ban = LATE_LAST * took;
-    put(banned_for, ban);
-    put(no_yield_until, now + ban);
+static void long_spin_failed(struct history *history, int64_t now) {
+    int32_t cool_down = get(history->cool_down) * 2;
+    if (cool_down < FIRST_COOL_DOWN) cool_down = FIRST_COOL_DOWN;
+    if (cool_down > LAST_COOL_DOWN) cool_down = LAST_COOL_DOWN;
+    put(history->cool_down, cool_down);
+    put(history->cool_down_until, now + cool_down);
 }
 
-/* Lets others run; the time afterwards. */
+/* One late yield may have been only the partner at work; several in a row are other processes. */
+static void yield_was_late(int64_t now, int64_t took) {
+    int64_t cool_down = get(yield_cool_down), since = now - get(no_yield_until);
+    cool_down = since > IN_A_ROW * cool_down ? FIRST_YIELD_COOL_DOWN * took : 2 * cool_down;
+    if (cool_down > LAST_YIELD_COOL_DOWN * took) cool_down = LAST_YIELD_COOL_DOWN * took;
+    put(yield_cool_down, cool_down);
+    put(no_yield_until, now + cool_down);
+}
+
+/* Lets others run, unless yields cool down; the time afterwards. */
 static int64_t yield(int64_t now) {
     if (now < get(no_yield_until)) return now;
     sched_yield();
     int64_t after = altsem_clock();
-    if (after - now > LATE) came_late(after, after - now);
+    if (after - now > LATE_YIELD) yield_was_late(after, after - now);
     return after;
 }
 
-/* Lets whoever has a lock use it a few times more, undisturbed. */
-static int64_t stand_back(int64_t start, int64_t limit) {
+/* Lets the owner of a lock use it a few times more, undisturbed. */
+static int64_t back_off(int64_t start, int64_t limit) {
     int64_t now = start;
-    while (now - start < BACK && now - start < limit) {
-        rest();
+    while (now - start < BACK_OFF && now - start < limit) {
+        cpu_relax();
         now = altsem_clock();
     }
     return now;
 }
 
-static int run(const altsem_watch *watch, struct lesson *lesson, int64_t start, int64_t limit) {
+static int spin(const altsem_spinner *spinner, struct history *history, int64_t start,
+                int64_t limit) {
     int shortly = 1;
-    int64_t now = watch->hope == ALTSEM_HOPE_FREE ? stand_back(start, limit) : start;
+    int64_t now = spinner->until == ALTSEM_UNTIL_FREE ? back_off(start, limit) : start;
     for (;;) {
-        for (int i = 0; i < LOOKS; i++) {
-            uint64_t seen = altsem_load(watch->word);
-            if (is_there(watch, seen)) {
-                succeeded(lesson, shortly);
+        for (int i = 0; i < LOADS_PER_CLOCK_READING; i++) {
+            uint64_t seen = altsem_load(spinner->word);
+            if (is_there(spinner, seen)) {
+                succeeded(history, shortly);
                 return 1;
             }
-            if (!shortly && others_first(watch, seen)) return 0; /* teaches nothing */
-            rest();
+            if (!shortly && sleepers_first(spinner, seen))
+                return 0; /* neither success nor failure */
+            cpu_relax();
         }
         now = altsem_clock();
-        if (shortly && now - start >= SHORT) {
-            failed_shortly(lesson);
+        if (shortly && now - start >= SHORT_SPIN) {
+            short_spin_failed(history);
             shortly = 0;
         }
         if (now - start >= limit) break;
         if (now - start >= YIELD_AFTER) now = yield(now);
     }
-    if (limit == LONG) failed_long(lesson, altsem_clock());
+    if (limit == LONG_SPIN) long_spin_failed(history, altsem_clock());
     return 0;
 }
 
-/* Whether a short way is worth trying. */
-static int trusted(struct lesson *lesson) {
-    return get(lesson->doubt) < DOUBT ||
-           atomic_fetch_add_explicit(&doubtful, 1, memory_order_relaxed) % SELDOM == 0;
+/* Whether a short spin is likely enough to succeed; it is tried now and then also if not. */
+static int likely(struct history *history) {
+    return get(history->failures) < MOST_FAILURES ||
+           atomic_fetch_add_explicit(&unlikely_waits, 1, memory_order_relaxed) % RETRY_ONE_IN == 0;
 }
 
-static int give_way(const altsem_watch *watch, struct lesson *lesson) {
-    if (atomic_fetch_add_explicit(&alone, 1, memory_order_relaxed) % MANY == MANY - 1)
-        altsem_cpus_forget();
-    if (others_first(watch, altsem_load(watch->word))) return 0;
+static int yield_twice(const altsem_spinner *spinner, struct history *history) {
+    uint32_t waits = atomic_fetch_add_explicit(&one_cpu_waits, 1, memory_order_relaxed);
+    if (waits % RECOUNT_CPUS_ONE_IN == RECOUNT_CPUS_ONE_IN - 1) altsem_cpus_forget();
+    if (sleepers_first(spinner, altsem_load(spinner->word))) return 0;
     int64_t now = altsem_clock();
-    if (now < get(no_yield_until) || !trusted(lesson)) return 0;
+    if (now < get(no_yield_until) || !likely(history)) return 0;
     for (int i = 0; i < 2; i++) {
         now = yield(now);
-        if (is_there(watch, altsem_load(watch->word))) {
-            succeeded(lesson, 1);
+        if (is_there(spinner, altsem_load(spinner->word))) {
+            succeeded(history, 1);
             return 1;
         }
     }
-    failed_shortly(lesson);
+    short_spin_failed(history);
     return 0;
 }
 
-int altsem_spin(const altsem_watch *watch) {
-    struct lesson *lesson = lesson_of(watch->word);
-    if (altsem_cpus() < 2) return give_way(watch, lesson);
+int altsem_spin(const altsem_spinner *spinner) {
+    struct history *history = history_of(spinner->word);
+    if (altsem_cpus() < 2) return yield_twice(spinner, history);
     int64_t now = altsem_clock();
-    int closed = watch->woken || others_first(watch, altsem_load(watch->word)) ||
-                 now < get(lesson->closed_until);
-    if (closed && !trusted(lesson)) return 0;
-    int64_t limit = closed ? SHORT : LONG;
-    if (watch->deadline - now < limit) limit = watch->deadline - now;
+    int only_short = spinner->woken || sleepers_first(spinner, altsem_load(spinner->word)) ||
+                     now < get(history->cool_down_until);
+    if (only_short && !likely(history)) return 0;
+    int64_t limit = only_short ? SHORT_SPIN : LONG_SPIN;
+    if (spinner->deadline - now < limit) limit = spinner->deadline - now;
     if (limit <= 0) return 0;
-    return run(watch, lesson, now, limit);
+    return spin(spinner, history, now, limit);
+}
+
+/* The child of a fork starts without a history. */
+static void forget(void) {
+    altsem_cpus_forget();
+    put(no_yield_until, 0);
+    put(yield_cool_down, 0);
+    for (int i = 0; i < HISTORIES; i++) {
+        put(histories[i].failures, 0);
+        put(histories[i].cool_down, 0);
+        put(histories[i].cool_down_until, 0);
+    }
 }
 
 static altsem_fork_hooks at_fork = {.in_child = forget};

@@ -20,25 +20,25 @@ from core.kit import FOREVER
 
 FREE, TOKEN, CHANGE = range(3)
 WAITER = 1 << 32
-SLICE = 4_000_000  # ns that the scheduler gives to a stranger
-TURN = 300  # ns between two looks at the clock, about what 16 pauses take
+SLICE = 4_000_000  # ns that the scheduler gives to another process
+TURN = 300  # ns between two readings of the clock, about what 16 pauses take
 
 CDEF = """
-#define SHORT ...
-#define LONG ...
-#define BACK ...
+#define SHORT_SPIN ...
+#define LONG_SPIN ...
+#define BACK_OFF ...
 #define YIELD_AFTER ...
-#define LATE ...
-#define LATE_FIRST ...
-#define LATE_LAST ...
-#define QUIET ...
-#define FIRST_CLOSURE ...
-#define LAST_CLOSURE ...
-#define DOUBT ...
-#define TRUST ...
-#define SELDOM ...
-#define MANY ...
-int spin(uint64_t *word, int hope, uint32_t low, int woken, int64_t deadline);
+#define LATE_YIELD ...
+#define FIRST_YIELD_COOL_DOWN ...
+#define LAST_YIELD_COOL_DOWN ...
+#define IN_A_ROW ...
+#define FIRST_COOL_DOWN ...
+#define LAST_COOL_DOWN ...
+#define MOST_FAILURES ...
+#define SUCCESS_LOWERS_BY ...
+#define RETRY_ONE_IN ...
+#define RECOUNT_CPUS_ONE_IN ...
+int spin_once(uint64_t *word, int until, uint32_t low, int woken, int64_t deadline);
 void fork_happens(void);
 extern "Python" {
     int64_t simulated_clock(void);
@@ -71,9 +71,9 @@ static void simulated_forget(void);
 static altsem_fork_hooks *hooks;
 void altsem_at_fork(altsem_fork_hooks *of_spin) { hooks = of_spin; }
 void fork_happens(void) { hooks->in_child(); }
-static int spin(uint64_t *word, int hope, uint32_t low, int woken, int64_t deadline) {
-    altsem_watch watch = {(_Atomic uint64_t *)word, hope, low, woken, deadline};
-    return altsem_spin(&watch);
+static int spin_once(uint64_t *word, int until, uint32_t low, int woken, int64_t deadline) {
+    altsem_spinner spinner = {(_Atomic uint64_t *)word, until, low, woken, deadline};
+    return altsem_spin(&spinner);
 }
 """
 
@@ -108,7 +108,7 @@ class World:
         define(name="simulated_yield")(self._yield)
         define(name="simulated_cpus")(lambda: self.cpus)
         define(name="simulated_forget")(self._forget)
-        self.lib.fork_happens()  # forgets what an earlier test has taught
+        self.lib.fork_happens()  # forgets the history that an earlier test has made
         self.forgotten = 0
 
     def _clock(self) -> int:
@@ -128,16 +128,16 @@ class World:
 
     def spin(
         self,
-        hope: int = TOKEN,
+        until: int = TOKEN,
         *,
         low: int = 0,
         woken: bool = False,
         deadline: int = FOREVER,
         slot: int = 0,
     ) -> tuple[bool, int]:
-        """What the watch said, and how long it took, in nanoseconds."""
+        """What the spin said, and how long it took, in nanoseconds."""
         start = self.now
-        said = self.lib.spin(self.words + 8 * slot, hope, low, woken, deadline)
+        said = self.lib.spin_once(self.words + 8 * slot, until, low, woken, deadline)
         return bool(said), self.now - start
 
     def later(self, ns: int, word: int) -> None:
@@ -149,17 +149,17 @@ def world(module: ModuleType) -> World:
     return World(module)
 
 
-def short_of(world: World) -> int:
-    """The longest that a short watch takes."""
-    return int(world.lib.SHORT) + 2 * TURN
+def short_spin(world: World) -> int:
+    """The longest that a short spin takes."""
+    return int(world.lib.SHORT_SPIN) + 2 * TURN
 
 
-def long_of(world: World) -> int:
-    return int(world.lib.LONG) + 3 * TURN + world.yield_takes
+def long_spin(world: World) -> int:
+    return int(world.lib.LONG_SPIN) + 3 * TURN + world.yield_takes
 
 
 @pytest.mark.parametrize(
-    ("hope", "low", "before", "after"),
+    ("until", "low", "before", "after"),
     [
         (FREE, 0, 4711, 0),
         (FREE, 0, 4711, 1 << 30),  # WOKEN, which is no owner
@@ -168,83 +168,83 @@ def long_of(world: World) -> int:
         (CHANGE, 6, 6 + 5 * WAITER, 9 + 5 * WAITER),
     ],
 )
-def test_it_sees_what_is_hoped_for(
-    world: World, hope: int, low: int, before: int, after: int
+def test_it_sees_what_it_waits_for(
+    world: World, until: int, low: int, before: int, after: int
 ) -> None:
     world.words[0] = before
-    world.later(world.lib.SHORT // 2, after)
-    said, took = world.spin(hope, low=low)
+    world.later(world.lib.SHORT_SPIN // 2, after)
+    said, took = world.spin(until, low=low)
     assert said
-    assert took <= short_of(world)
+    assert took <= short_spin(world)
     assert world.yields == 0  # too short for that
-    assert world.words[0] == after  # it only looks
+    assert world.words[0] == after  # it only loads
 
 
 def test_it_outlasts_a_dear_wake_up(world: World) -> None:
     world.later(80_000, 1)
     said, took = world.spin()
     assert said
-    assert 80_000 <= took <= long_of(world)
+    assert 80_000 <= took <= long_spin(world)
 
 
-def test_a_vain_watch_ends_and_closes_the_long_way(world: World) -> None:
+def test_a_failed_long_spin_ends_and_starts_a_cool_down(world: World) -> None:
     said, took = world.spin()
     assert not said
-    assert world.lib.LONG <= took <= long_of(world)
+    assert world.lib.LONG_SPIN <= took <= long_spin(world)
     assert world.yields > 10
     yields = world.yields
     said, took = world.spin()
     assert not said
-    assert took <= short_of(world)
+    assert took <= short_spin(world)
     assert world.yields == yields
 
 
-def test_closures_double_up_to_the_last_and_halve_after_a_success(world: World) -> None:
-    def closed_for() -> int:
-        """How long the long way stays closed after a vain watch, at most one step too much."""
-        start, step = world.now, world.lib.FIRST_CLOSURE // 8
-        while world.spin()[1] <= short_of(world):
+def test_cool_downs_double_up_to_the_last_and_halve_after_a_success(world: World) -> None:
+    def cool_down_of() -> int:
+        """How long no long spin is made after a failed one, at most one step too much."""
+        start, step = world.now, world.lib.FIRST_COOL_DOWN // 8
+        while world.spin()[1] <= short_spin(world):
             world.now += step
         return world.now - start
 
     world.spin()
-    first, last = world.lib.FIRST_CLOSURE, world.lib.LAST_CLOSURE
+    first, last = world.lib.FIRST_COOL_DOWN, world.lib.LAST_COOL_DOWN
     expected = [first, first * 2, first * 4, last, last]
-    for closure in expected:
-        assert closure <= closed_for() <= closure * 1.2 + long_of(world)
+    for cool_down in expected:
+        assert cool_down <= cool_down_of() <= cool_down * 1.2 + long_spin(world)
     world.now += last
-    world.later(world.lib.SHORT * 10, 1)
+    world.later(world.lib.SHORT_SPIN * 10, 1)
     assert world.spin()[0]  # halves it
     world.words[0] = 0
     world.spin()  # doubles it
-    assert last <= closed_for() <= last * 1.2 + long_of(world)
+    assert last <= cool_down_of() <= last * 1.2 + long_spin(world)
 
 
 @pytest.mark.parametrize("sleep", [1_000, 5_000, 50_000, 1_000_000, 30_000_000, 1_000_000_000])
-def test_vain_watching_costs_three_percent_at_most(world: World, sleep: int) -> None:
-    """Of the time; plus, while the doubt grows, the short watches."""
+def test_failed_spins_cost_three_percent_at_most(world: World, sleep: int) -> None:
+    """Of the time; plus, while the failure score rises, the short spins."""
     lost = 0
-    for _ in range(world.lib.DOUBT):
+    for _ in range(world.lib.MOST_FAILURES):
         lost += world.spin()[1]
         world.now += sleep
-    assert lost <= world.lib.DOUBT * max(short_of(world), long_of(world))
+    assert lost <= world.lib.MOST_FAILURES * max(short_spin(world), long_spin(world))
     start, lost, waits = world.now, 0, 0
-    while world.now < start + 100 * max(sleep, world.lib.LAST_CLOSURE):
+    while world.now < start + 100 * max(sleep, world.lib.LAST_COOL_DOWN):
         lost += world.spin()[1]
         waits += 1
         world.now += sleep
-    short = waits * TURN + waits // world.lib.SELDOM * short_of(world)
-    assert lost <= (world.now - start) * 0.03 + short + long_of(world)
+    short = waits * TURN + waits // world.lib.RETRY_ONE_IN * short_spin(world)
+    assert lost <= (world.now - start) * 0.03 + short + long_spin(world)
 
 
-def test_doubt_grows_and_goes(world: World) -> None:
-    def watched() -> bool:
+def test_the_failure_score_rises_and_falls(world: World) -> None:
+    def spun() -> bool:
         return world.spin()[1] > TURN
 
-    world.words[0] = WAITER  # somebody sleeps: no long watch
-    assert all(watched() for _ in range(world.lib.DOUBT))
+    world.words[0] = WAITER  # somebody sleeps: no long spin
+    assert all(spun() for _ in range(world.lib.MOST_FAILURES))
     assert world.forgotten == 1  # perhaps the affinity is another now
-    seldom = [watched() for _ in range(world.lib.SELDOM * 10)]
+    seldom = [spun() for _ in range(world.lib.RETRY_ONE_IN * 10)]
     assert sum(seldom) == 10
     # One success in a try, and it is done for a while again.
     while True:
@@ -254,43 +254,45 @@ def test_doubt_grows_and_goes(world: World) -> None:
             break
     world.events.clear()
     world.words[0] = WAITER
-    assert [watched() for _ in range(world.lib.TRUST)] == [True] * world.lib.TRUST
+    assert [spun() for _ in range(world.lib.SUCCESS_LOWERS_BY)] == [
+        True
+    ] * world.lib.SUCCESS_LOWERS_BY
 
 
-@pytest.mark.parametrize("hope", [FREE, TOKEN])
-def test_who_sleeps_comes_first(world: World, hope: int) -> None:
-    world.words[0] = WAITER | (4711 if hope == FREE else 0)
-    said, took = world.spin(hope)
+@pytest.mark.parametrize("until", [FREE, TOKEN])
+def test_sleepers_come_first(world: World, until: int) -> None:
+    world.words[0] = WAITER | (4711 if until == FREE else 0)
+    said, took = world.spin(until)
     assert not said
-    assert took <= short_of(world)
+    assert took <= short_spin(world)
     assert world.yields == 0
 
 
-def test_what_is_for_all_is_watched_whoever_sleeps(world: World) -> None:
+def test_a_change_is_for_all_whoever_sleeps(world: World) -> None:
     world.words[0] = 6 + 5 * WAITER
     said, took = world.spin(CHANGE, low=6)
     assert not said
-    assert took >= world.lib.LONG
+    assert took >= world.lib.LONG_SPIN
 
 
-def test_a_long_watch_ends_when_somebody_goes_to_sleep(world: World) -> None:
+def test_a_long_spin_ends_when_somebody_goes_to_sleep(world: World) -> None:
     world.later(20_000, WAITER)
     said, took = world.spin()
     assert not said
     assert 20_000 <= took <= 20_000 + 2 * TURN + world.yield_takes
     world.words[0] = 0
-    assert world.spin()[1] >= world.lib.LONG  # it taught nothing
+    assert world.spin()[1] >= world.lib.LONG_SPIN  # it was no failure
 
 
-def test_one_that_was_woken_watches_for_a_moment_whoever_sleeps(world: World) -> None:
+def test_a_woken_waiter_makes_a_short_spin_whoever_sleeps(world: World) -> None:
     world.words[0] = 3 * WAITER
-    world.later(world.lib.SHORT // 2, 1 + 3 * WAITER)
+    world.later(world.lib.SHORT_SPIN // 2, 1 + 3 * WAITER)
     assert world.spin(woken=True)[0]
     world.words[0] = 3 * WAITER
     said, took = world.spin(woken=True)
     assert not said
-    assert took <= short_of(world)
-    assert world.yields == 0  # it stands for all who sleep: it does not give way
+    assert took <= short_spin(world)
+    assert world.yields == 0  # no release wakes another before it has decided
 
 
 @pytest.mark.parametrize("left", [-1_000, 0, 10, 700, 5_000, 60_000])
@@ -300,13 +302,13 @@ def test_the_deadline_is_kept(world: World, left: int) -> None:
     assert took <= max(left, 0) + 3 * TURN + world.yield_takes
 
 
-def test_a_watch_that_a_deadline_cut_short_teaches_nothing_about_long_ones(world: World) -> None:
-    world.spin(deadline=world.now + world.lib.LONG // 2)
-    assert world.spin()[1] >= world.lib.LONG
+def test_a_spin_that_a_deadline_cut_short_is_no_failed_long_spin(world: World) -> None:
+    world.spin(deadline=world.now + world.lib.LONG_SPIN // 2)
+    assert world.spin()[1] >= world.lib.LONG_SPIN
 
 
-def banned_for(world: World, step: int) -> int:
-    """Lets a yield be late, and tells how long none is made then, at most one step too much."""
+def yield_cool_down(world: World, step: int) -> int:
+    """Lets a yield be late; how long none is made then, at most one step too much."""
     world.cpus, world.yield_takes = 1, SLICE
     yields = world.yields
     world.spin()
@@ -319,31 +321,31 @@ def banned_for(world: World, step: int) -> int:
     return world.now - start
 
 
-def test_strangers_on_the_cpu_stop_the_yields(world: World) -> None:
-    """For longer each time, up to a limit; after a quiet time it begins anew."""
+def test_late_yields_start_a_cool_down_of_yields(world: World) -> None:
+    """For longer each time, up to a limit; after a long time it begins anew."""
     lib = world.lib
-    times = [lib.LATE_FIRST * 2**i for i in range(8)]
-    expected = [min(t, lib.LATE_LAST) for t in times]
-    assert expected[-2:] == [lib.LATE_LAST] * 2
-    for number in [*expected, lib.LATE_LAST]:
-        ban = number * SLICE
-        assert ban <= banned_for(world, ban // 8) <= ban * 1.2
-    world.now += (lib.QUIET + 1) * lib.LATE_LAST * SLICE
-    ban = lib.LATE_FIRST * SLICE
-    assert ban <= banned_for(world, ban // 8) <= ban * 1.2
+    times = [lib.FIRST_YIELD_COOL_DOWN * 2**i for i in range(8)]
+    expected = [min(t, lib.LAST_YIELD_COOL_DOWN) for t in times]
+    assert expected[-2:] == [lib.LAST_YIELD_COOL_DOWN] * 2
+    for number in [*expected, lib.LAST_YIELD_COOL_DOWN]:
+        cool_down = number * SLICE
+        assert cool_down <= yield_cool_down(world, cool_down // 8) <= cool_down * 1.2
+    world.now += (lib.IN_A_ROW + 1) * lib.LAST_YIELD_COOL_DOWN * SLICE
+    cool_down = lib.FIRST_YIELD_COOL_DOWN * SLICE
+    assert cool_down <= yield_cool_down(world, cool_down // 8) <= cool_down * 1.2
 
 
-def test_with_two_cpus_strangers_stop_the_yields_too(world: World) -> None:
+def test_with_two_cpus_late_yields_do_so_too(world: World) -> None:
     world.yield_takes = SLICE
     world.spin()
-    assert world.yields == 1  # it came back when the watch was over
+    assert world.yields == 1  # it returned when the spin was over
     world.yield_takes = 0
-    world.now += world.lib.LAST_CLOSURE
-    assert world.spin()[1] >= world.lib.LONG  # watches, and does not yield
+    world.now += world.lib.LAST_COOL_DOWN
+    assert world.spin()[1] >= world.lib.LONG_SPIN  # spins, and does not yield
     assert world.yields == 1
 
 
-def test_with_one_cpu_it_only_gives_way(world: World) -> None:
+def test_with_one_cpu_it_only_yields(world: World) -> None:
     world.cpus = 1
     said, took = world.spin()
     assert (said, world.yields) == (False, 2)
@@ -357,30 +359,32 @@ def test_with_one_cpu_it_only_gives_way(world: World) -> None:
     assert world.yields == 3
 
 
-def test_with_one_cpu_it_stops_giving_way_in_vain(world: World) -> None:
+def test_with_one_cpu_failures_stop_the_yields(world: World) -> None:
     world.cpus = 1
-    for _ in range(world.lib.DOUBT):
+    for _ in range(world.lib.MOST_FAILURES):
         world.spin()
-    assert world.yields == 2 * world.lib.DOUBT
-    for _ in range(world.lib.SELDOM * 10):
+    assert world.yields == 2 * world.lib.MOST_FAILURES
+    for _ in range(world.lib.RETRY_ONE_IN * 10):
         world.spin()
-    assert world.yields == 2 * world.lib.DOUBT + 2 * 10
+    assert world.yields == 2 * world.lib.MOST_FAILURES + 2 * 10
 
 
-def test_with_one_cpu_a_stranger_stops_the_yields_and_teaches_nothing(world: World) -> None:
+def test_with_one_cpu_a_late_yield_is_no_failure(world: World) -> None:
     world.cpus = 1
     world.yield_takes = SLICE
     world.spin()
     yields = world.yields
-    for _ in range(10 * world.lib.DOUBT):
+    for _ in range(10 * world.lib.MOST_FAILURES):
         world.spin()
     assert world.yields == yields
-    world.now += (world.lib.LATE_FIRST + 1) * SLICE
+    world.now += (world.lib.FIRST_YIELD_COOL_DOWN + 1) * SLICE
     world.spin()
-    assert world.yields == yields + 1  # trusted still; the second is not tried: the first was late
+    assert (
+        world.yields == yields + 1
+    )  # no failure yet; the second yield is not made: the first was late
 
 
-def test_with_one_cpu_who_sleeps_comes_first(world: World) -> None:
+def test_with_one_cpu_sleepers_come_first(world: World) -> None:
     world.cpus = 1
     world.words[0] = WAITER
     assert world.spin() == (False, 0)
@@ -389,44 +393,44 @@ def test_with_one_cpu_who_sleeps_comes_first(world: World) -> None:
 
 def test_more_cpus_are_noticed_in_time(world: World) -> None:
     world.cpus = 1
-    for _ in range(3 * world.lib.MANY):
+    for _ in range(3 * world.lib.RECOUNT_CPUS_ONE_IN):
         world.spin()
     assert world.forgotten >= 3
 
 
-def test_words_do_not_teach_each_other(world: World) -> None:
+def test_each_word_has_a_history_of_its_own(world: World) -> None:
     world.spin(slot=0)
     others = [world.spin(slot=slot)[1] for slot in range(1, 8)]
-    # By the hash two may share a lesson, but neighbours do not.
-    assert sum(took >= world.lib.LONG for took in others) >= 6
+    # By the hash two may share one, but neighbours do not.
+    assert sum(took >= world.lib.LONG_SPIN for took in others) >= 6
 
 
-def test_the_child_of_a_fork_learns_anew(world: World) -> None:
+def test_the_child_of_a_fork_starts_without_a_history(world: World) -> None:
     world.spin()
-    assert world.spin()[1] <= short_of(world)
+    assert world.spin()[1] <= short_spin(world)
     world.lib.fork_happens()
     assert world.forgotten == 1
-    assert world.spin()[1] >= world.lib.LONG
+    assert world.spin()[1] >= world.lib.LONG_SPIN
 
 
 def test_the_figures_belong_together(world: World) -> None:
     lib: Any = world.lib
-    assert lib.SHORT < lib.YIELD_AFTER < lib.LATE < lib.LONG
-    assert lib.FIRST_CLOSURE >= 32 * lib.LONG
-    assert lib.FIRST_CLOSURE < lib.LAST_CLOSURE
+    assert lib.SHORT_SPIN < lib.YIELD_AFTER < lib.LATE_YIELD < lib.LONG_SPIN
+    assert lib.FIRST_COOL_DOWN >= 32 * lib.LONG_SPIN
+    assert lib.FIRST_COOL_DOWN < lib.LAST_COOL_DOWN
 
 
-def test_who_wants_a_lock_stands_back_before_the_first_look(module: ModuleType) -> None:
-    """What is waited for is there at once, so how long it takes is when the first look is."""
-    for hope, back in [(FREE, module.lib.BACK), (TOKEN, 0), (CHANGE, 0)]:
+def test_a_waiter_for_a_lock_backs_off_before_the_first_load(module: ModuleType) -> None:
+    """What it waits for is there at once, so how long it takes is when the first load is."""
+    for until, back in [(FREE, module.lib.BACK_OFF), (TOKEN, 0), (CHANGE, 0)]:
         world = World(module)
-        world.words[0] = 0 if hope == FREE else 1
-        found, took = world.spin(hope)
+        world.words[0] = 0 if until == FREE else 1
+        found, took = world.spin(until)
         assert found
-        assert back <= took - TURN < back + TURN, hope
+        assert back <= took - TURN < back + TURN, until
 
 
-def test_standing_back_ends_with_the_deadline(module: ModuleType) -> None:
+def test_the_back_off_ends_with_the_deadline(module: ModuleType) -> None:
     world = World(module)
     world.words[0] = 7  # held
     found, took = world.spin(FREE, deadline=world.now + TURN + 100)
