@@ -33,7 +33,7 @@ demo: $(BUILT)  ## a program that fails where /dev/shm is gone, and works with a
 	$(PY) tests/demo/demo.py
 
 test: $(VENV)/.with-test $(VENV)/.with-programs  ## the test suite (ARGS=... for pytest)
-	$(PY) -m pytest $(ARGS)
+	PYTHON=$(PY) tests/beds/alone $(PY) -m pytest $(ARGS)
 
 lint: $(VENV)/.with-dev  ## style, types and layers: ruff, mypy, clang-format, layers.py
 	$(PY) -m ruff check .

@@ -28,6 +28,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_stderr] = os.dup(2)
 
 
+def pytest_report_header() -> str:
+    how = {
+        "yes": "alone: /dev/shm, /tmp and SysV semaphores are this run's own",
+        "no": "not alone (no namespaces here): files of other programs may be taken for leaks",
+    }
+    by_hand = "not alone (run by hand): files of other programs may be taken for leaks"
+    return how.get(os.environ.get("ALTSEM_TESTS_ALONE", ""), by_hand)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     os.close(config.stash[_stderr])
 

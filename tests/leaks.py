@@ -30,9 +30,7 @@ SYSV_FAMILY = 0x616C
 PREFIXES = ("altsem", "pym", "psm_", "sem.")
 
 # Where files could be left although TMPDIR points elsewhere.
-_PUBLIC_DIRS = {Path(p) for p in ("/dev/shm", "/tmp", "/var/tmp")} | {
-    Path(os.environ[v]) for v in ("XDG_RUNTIME_DIR", "TMPDIR") if v in os.environ
-}
+_PUBLIC_DIRS = {Path(p) for p in ("/dev/shm", "/tmp", "/var/tmp", os.environ.get("TMPDIR", "/tmp"))}
 
 
 def adopt_orphans() -> None:

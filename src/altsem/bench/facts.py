@@ -1,4 +1,4 @@
-"""What the figures were taken on: what benchmarks/measuring/machine.py records, and altsem's own choices."""
+"""What the figures were taken on: benchmarks/measuring/machine.py, and altsem's own choices."""
 
 from __future__ import annotations
 
