@@ -85,6 +85,18 @@ def test_commands_of_the_readme_exist() -> None:
     assert {"demo", "test"} <= named <= targets()
 
 
+def test_links_between_documents_lead_somewhere() -> None:
+    links = [
+        (document.relative_to(ROOT), target)
+        for document in project_files()
+        if document.suffix == ".md"
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", document.read_text())
+        if "://" not in target
+    ]
+    assert len(links) > 20
+    assert [pair for pair in links if not (ROOT / pair[0].parent / pair[1]).exists()] == []
+
+
 def test_make_help_names_every_target() -> None:
     said = subprocess.run(
         ["make", "-s", "help", f"PYTHON={sys.executable}"],
