@@ -40,7 +40,7 @@
  *     mostly comes too late.  It is legal because whoever has announced itself takes WOKEN away in the
  *     very step with which it takes the lock, or goes to sleep on a lock still held, or leaves one;
  *     and because WOKEN is in the half that the kernel compares: a release that comes between that
- *     step and the sleep sets it again, and the sleep does not happen.  Legal to watch the word for a
+ *     step and the sleep sets it again, and the sleep does not happen.  Legal to spin on the word for a
  *     moment before that step: that is only a look that takes its time.  Illegal to leave it there when
  *     going to sleep, even for the first time: it may stand for a wake that came too early for oneself.
  *   - A waiter that is SIGKILLed stays counted for ever.  Harmless: every release makes one wake
