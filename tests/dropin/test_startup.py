@@ -10,7 +10,7 @@ import pytest
 
 import altsem
 import dropin_support as dropin
-from altsem.dropin import hooks, install
+from altsem.dropin import install
 
 BOOTSTRAP = Path(install.BOOTSTRAP)
 
@@ -76,55 +76,3 @@ def test_any_python_can_run_the_bootstrap() -> None:
     tree = ast.parse((BOOTSTRAP / "sitecustomize.py").read_text(), feature_version=(3, 4))
     modern = (ast.JoinedStr, ast.AnnAssign, ast.NamedExpr, ast.AsyncFunctionDef, ast.ImportFrom)
     assert not [node for node in ast.walk(tree) if isinstance(node, modern)]
-
-
-# --- hooks ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    name = "a_module_for_the_hooks"
-    (tmp_path / f"{name}.py").write_text("value = 1\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, name, raising=False)
-    return name
-
-
-def finders() -> list[object]:
-    return [finder for finder in sys.meta_path if isinstance(finder, hooks._Finder)]
-
-
-def test_a_hook_is_called_once_after_the_module_and_leaves_no_trace(module: str) -> None:
-    before, seen = list(sys.meta_path), []
-    hooks.when_imported(module, lambda: seen.append(sys.modules[module].value))
-    assert not seen and len(finders()) >= 1
-    imported = __import__(module)
-    assert seen == [1]
-    assert "altsem" not in repr(imported.__spec__) and "altsem" not in repr(imported.__loader__)
-    assert sys.meta_path == before
-    hooks.when_imported(module, lambda: seen.append(2))  # it is there already
-    assert seen == [1, 2]
-    del sys.modules[module]
-
-
-def test_a_hook_for_what_is_not_there_does_not_make_it_be_there() -> None:
-    def callback() -> None:
-        raise AssertionError
-
-    hooks.when_imported("no_such_module_at_all", callback)
-    with pytest.raises(ModuleNotFoundError):
-        __import__("no_such_module_at_all")
-    hooks.forget("no_such_module_at_all", callback)
-
-
-def test_a_hook_that_is_forgotten_is_not_called(module: str) -> None:
-    before = list(sys.meta_path)
-
-    def callback() -> None:
-        raise AssertionError
-
-    hooks.when_imported(module, callback)
-    hooks.forget(module, callback)
-    assert sys.meta_path == before
-    __import__(module)
-    del sys.modules[module]

@@ -3,10 +3,16 @@
 What we replace lies in modules that most programs never import, and that are slow to import.  A
 finder at the front of sys.meta_path waits for them; it is there only while somebody waits.
 
+Others do the same (wrapt, importlib.util.LazyLoader, a second copy of this package), so the finder
+composes.  It asks only those finders that come after it, which are the ones that the import system
+would have asked without it; if one of them begins the search again from the front, it steps aside.
+And its loader takes nobody's place but its own.
+
 Nothing of the standard library is imported here: see the note in the package's __init__.
 """
 
 import sys
+from _thread import get_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,12 +29,16 @@ _waiting: "dict[str, list[Callback]]" = {}
 def when_imported(name: str, callback: "Callback") -> None:
     """Call `callback()` once, when the module `name` has been executed: now, if it has.
 
-    An exception of the callback is that of the import.
+    A module that was imported lazily is waited for, not executed.  An exception of the callback is
+    that of the import.
     """
-    if name in sys.modules:
+    module = sys.modules.get(name)
+    if module is not None and not _is_lazy(module):
         callback()
         return
     _waiting.setdefault(name, []).append(callback)
+    if module is not None:
+        _stand_in(module)
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
 
@@ -50,20 +60,39 @@ def _taken(name: str) -> "list[Callback]":
 
 
 class _Finder:
-    """Finds what the other finders find, and has it loaded by a loader that tells us."""
+    """Finds what the finders after it find, and has it loaded by a loader that tells us."""
+
+    def __init__(self) -> None:
+        self._searches: set[tuple[str, int]] = set()  # module, thread
 
     def find_spec(
         self, name: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
     ) -> "ModuleSpec | None":
         if name not in _waiting:
             return None
-        for finder in list(sys.meta_path):
-            find = None if finder is self else getattr(finder, "find_spec", None)
+        search = name, get_ident()
+        if search in self._searches:  # a finder after us asks all: the answer will pass us anyway
+            return None
+        self._searches.add(search)
+        try:
+            spec = self._search(name, path, target)
+        finally:
+            self._searches.discard(search)
+        # A loader of the old kind has no exec_module, and cannot be stood in for.
+        if spec is not None and hasattr(spec.loader, "exec_module"):
+            spec.loader = _Loader(spec.loader)  # type: ignore[assignment]
+        return spec
+
+    def _search(
+        self, name: str, path: "Sequence[str] | None", target: "ModuleType | None"
+    ) -> "ModuleSpec | None":
+        finders = list(sys.meta_path)
+        if self in finders:
+            del finders[: finders.index(self) + 1]  # type: ignore[arg-type]
+        for finder in finders:
+            find = getattr(finder, "find_spec", None)
             spec: ModuleSpec | None = find(name, path, target) if find else None
             if spec is not None:
-                # A loader of the old kind has no exec_module, and cannot be stood in for.
-                if hasattr(spec.loader, "exec_module"):
-                    spec.loader = _Loader(spec.loader)  # type: ignore[assignment]
                 return spec
         return None
 
@@ -78,21 +107,40 @@ class _Loader:
         return getattr(self._loader, name)
 
     def create_module(self, spec: "ModuleSpec") -> "ModuleType | None":
-        spec.loader = self._loader
         create = getattr(self._loader, "create_module", None)
-        try:
-            return create(spec) if create else None
-        finally:
-            spec.loader = self  # type: ignore[assignment]
+        return create(spec) if create else None
 
     def exec_module(self, module: "ModuleType") -> None:
-        # From here on nothing shows that we were there.
-        module.__loader__ = self._loader
-        if module.__spec__ is not None:
-            module.__spec__.loader = self._loader
+        # From here on nothing shows that we were there.  Others stand in for us in their turn: the
+        # place is theirs then.
+        spec = module.__spec__
+        if getattr(module, "__loader__", None) is self:
+            module.__loader__ = self._loader
+        if spec is not None and spec.loader is self:  # type: ignore[comparison-overlap]
+            spec.loader = self._loader
+        was_lazy = _is_lazy(module)
         self._loader.exec_module(module)
+        if _is_lazy(module) and not was_lazy:
+            _stand_in(module)  # it has only been put off
+            return
         for callback in _taken(module.__name__):
             callback()
+
+
+def _is_lazy(module: "ModuleType") -> bool:
+    """Whether it is one of importlib.util.LazyLoader's that nobody has looked into yet."""
+    lazy = getattr(sys.modules.get("importlib.util"), "_LazyModule", None)
+    if lazy is None or type(module) is not lazy:
+        return False
+    # Any other look would execute it.
+    state = object.__getattribute__(module, "__spec__").loader_state
+    return not state.get("is_loading", False)
+
+
+def _stand_in(module: "ModuleType") -> None:
+    """Have a lazy module tell us when it is executed."""
+    spec = object.__getattribute__(module, "__spec__")
+    spec.loader = _Loader(spec.loader)
 
 
 _finder: "Any" = _Finder()
