@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -12,13 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from altsem.dropin import native
+import altsem
+from altsem.dropin import decision
 
 HERE = Path(__file__).parent
+_PATH = os.environ.get("PYTHONPATH", "")
 BED = str(HERE / "beds" / "shm")
 
 needs_native = pytest.mark.skipif(
-    native.semaphores() is not None, reason="the semaphores of this machine do not work"
+    bool(decision.failing()), reason="the semaphores of this machine do not work, or have no room"
 )
 
 # An interpreter without SemLock, as far as its programs can tell.  In a virtual environment these
@@ -61,17 +64,35 @@ def site_of(folder: Path) -> Path:
     return site
 
 
+def vendor(folder: Path, *names: str) -> dict[str, str]:
+    """Copies of the package as acme.NAME.altsem; the variables by which programs find them."""
+    for name in names:
+        target = folder / "acme" / name
+        target.mkdir(parents=True)
+        for package in (target.parent, target):
+            (package / "__init__.py").touch()
+        shutil.copytree(
+            Path(altsem.__file__).parent,
+            target / "altsem",
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+    return {"PYTHONPATH": os.pathsep.join([str(folder), *filter(None, [_PATH])])}
+
+
 def run(
     *command: str | Path,
     gone: bool = False,
+    bed: str = "",
     env: dict[str, str] | None = None,
     stdin: str = "",
     timeout: float = 60,
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a command, where /dev/shm is missing if `gone`; `env` is added to the environment."""
-    if gone and bed_excuse():
+    """Runs a command, in a bed if one is named (`gone`: where /dev/shm is missing); `env` is added
+    to the environment."""
+    bed = "gone" if gone else bed
+    if bed and bed_excuse():
         pytest.skip(bed_excuse())
-    words = [BED, "gone", *command] if gone else command
+    words = [BED, bed, *command] if bed else command
     return subprocess.run(
         [str(word) for word in words],
         input=stdin,

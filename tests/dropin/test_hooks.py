@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 
-import altsem
 import dropin_support as dropin
 from altsem.dropin import hooks
 from conftest import Script
@@ -65,21 +63,6 @@ def test_a_hook_that_is_forgotten_is_not_called(module: str) -> None:
 
 
 # --- beside others ------------------------------------------------------------------------------
-
-
-def vendor(folder: Path, *names: str) -> dict[str, str]:
-    """Copies of the package as acme.NAME.altsem; what makes programs find them."""
-    for name in names:
-        target = folder / "acme" / name
-        target.mkdir(parents=True)
-        for package in (target.parent, target):
-            (package / "__init__.py").touch()
-        shutil.copytree(
-            Path(altsem.__file__).parent,
-            target / "altsem",
-            ignore=shutil.ignore_patterns("__pycache__"),
-        )
-    return {"PYTHONPATH": str(folder)}
 
 
 TOGETHER = """
@@ -159,7 +142,7 @@ def test_hooks_of_others_and_of_copies_are_all_called_in_whatever_order(
                 assert "altsem" not in type(loader).__module__, (order, loader)
         """
     )
-    done = run_script(code, tmp_path, env=vendor(tmp_path, "one", "two"))
+    done = run_script(code, tmp_path, env=dropin.vendor(tmp_path, "one", "two"))
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -177,7 +160,7 @@ def test_a_module_that_a_lazy_loader_puts_off_is_waited_for_in_whatever_order(
                 assert early == [], (order, early)
         """
     )
-    done = run_script(code, tmp_path, env=vendor(tmp_path, "one", "two"))
+    done = run_script(code, tmp_path, env=dropin.vendor(tmp_path, "one", "two"))
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -233,7 +216,7 @@ def test_copies_in_one_process_import_multiprocessing_and_register_their_context
             with lock: pass
         """
     )
-    done = run_script(code, env=vendor(tmp_path, *names))
+    done = run_script(code, env=dropin.vendor(tmp_path, *names))
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -10,9 +10,9 @@ import pytest
 
 import altsem
 import dropin_support as dropin
-from altsem.dropin import install
+from altsem.dropin import children
 
-BOOTSTRAP = Path(install.BOOTSTRAP)
+BOOTSTRAP = Path(children.BOOTSTRAP)
 
 
 def start(code: str, **env: str) -> str:

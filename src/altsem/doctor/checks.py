@@ -12,6 +12,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..dropin import VARIABLE, enable, native
 from .causes import explain
 from .mounts import mount_of
 
@@ -182,6 +183,46 @@ def _dev_shm(patient: Patient) -> Finding:
     )
 
 
+def _room(patient: Patient) -> Finding:
+    shm = patient.shm
+    if shm.kind != "directory":
+        return Finding(NOTE, "there is no directory to have any")
+    needed = native.room_needed()
+    free = native.size(shm.free) if shm.size else "no limit"
+    data = {"needed": needed, "free": shm.free, "size": shm.size}
+    if shm.size and shm.free < needed:
+        meaning = (
+            f"some programs will not find what they need: less than {native.size(needed)} "
+            f"({native.ROOM}) is why the drop-in takes over, semaphores and all"
+        )
+        return Finding(BAD, f"{free} free", meaning, data)
+    if needed and shm.inodes and shm.free_inodes < native.SEMAPHORES_NEEDED:
+        meaning = f"programs need {native.SEMAPHORES_NEEDED} semaphores: the drop-in takes over"
+        return Finding(BAD, f"{shm.free_inodes} inodes free", meaning, data)
+    if needed and shm.size and shm.size < native.AMPLE:
+        meaning = (
+            "natively whoever touches memory that does not fit is killed (SIGBUS); with the "
+            "drop-in arrays lie elsewhere, and SharedMemory says that there is no room"
+        )
+        return Finding(NOTE, f"{free} of {native.size(shm.size)} free", meaning, data)
+    return Finding(OK, f"{free} free" if shm.size else free, "", data)
+
+
+def _dropin(patient: Patient) -> Finding:
+    files = enable.enabled()
+    mode = patient.machine.env.get("ALTSEM", "")
+    parts = patient.machine.env.get(VARIABLE, "").split()[1:]
+    data = {"enabled": files, "inherited": parts, "ALTSEM": mode}
+    said = f"enabled by {', '.join(files)}" if files else "not enabled"
+    if parts:
+        said += f"; replaced: {', '.join(parts)}"
+    meaning = {
+        "0": "ALTSEM=0 turns it off",
+        "always": "ALTSEM=always: it takes over, whether anything fails or not",
+    }.get(mode, "the native side is tried without it" if files or parts else "")
+    return Finding(NOTE, said, meaning, data)
+
+
 def _shm_file(patient: Patient) -> Finding:
     answer = patient.answer("shm file")
     meaning = ""
@@ -237,7 +278,9 @@ FIRST = (
     Check("SemLock", "from _multiprocessing import SemLock, sem_unlink", _built),
     Check("sem_open", "a native semaphore: make, take, give back, remove", _sem_open),
     Check("/dev/shm", "a look: mount, options, mode, room", _dev_shm),
+    Check("room in /dev/shm", "a look: for 256 semaphores, and ALTSEM_ROOM", _room),
     Check("file in /dev/shm", "make and remove one", _shm_file),
+    Check("drop-in", "the files of `enable`, ALTSEM, ALTSEM_DROPIN", _dropin),
     Check("container or sandbox", "known signs in files and variables", _surroundings),
     Check("confinement", "/proc/self/status and attr/current", _confinement),
     Check("many semaphores", "300 native ones at once", _many),

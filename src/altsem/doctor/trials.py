@@ -20,6 +20,7 @@ import tempfile
 import time
 from typing import TYPE_CHECKING
 
+from .._directories import candidates
 from . import system
 from .trial import Answer, Program, Started, forked
 
@@ -28,20 +29,11 @@ if TYPE_CHECKING:
 
     from .machine import Machine
 
-# As csrc/directory.c has them.
-VARIABLES = ("ALTSEM_DIR", "XDG_RUNTIME_DIR", "TMPDIR")
-FIXED = ("/tmp", "/var/tmp", ".")
 # If the core does not even say which there are.
 BACKENDS = ("futex", "sysv", "filelock")
 QUICK = 1.0  # seconds for one system call, at the most
 # Sockets lie in our private directory, and their paths may have no more than 108 bytes.
 LONGEST = 48
-
-
-def candidates(machine: Machine) -> list[str]:
-    """The directories in which altsem would look for room, in its order."""
-    found = [machine.env.get(name, "") for name in VARIABLES]
-    return list(dict.fromkeys(filter(None, [*found, *FIXED])))
 
 
 def run(machine: Machine, seconds: float) -> dict[str, Answer]:
@@ -57,7 +49,7 @@ def run(machine: Machine, seconds: float) -> dict[str, Answer]:
 
     usable = [
         path
-        for path in candidates(machine)
+        for path in candidates(machine.env)
         if quick(f"directory {path}", system.directory, path).ok
     ]
     with _private(usable) as private:

@@ -6,3 +6,5 @@ nothing.
 
 # The name of the package that this one is part of: another one than "altsem" in a vendored copy.
 ROOT = __name__.rpartition(".")[0]
+# What descendants are told: the name of this package, then the parts that were replaced.
+VARIABLE = "ALTSEM_DROPIN"

@@ -13,7 +13,7 @@ import site
 import sys
 import sysconfig
 
-from . import ROOT, install, native
+from . import ROOT, VARIABLE, decision, native
 
 _ENTRY = f"{__package__}.startup"
 # One line, for that is all that site executes.  Whatever is wrong, for instance that altsem has
@@ -83,6 +83,7 @@ def _is_ours(path: str) -> bool:
 
 
 def _enable(directory: str) -> int:
+    decision.check_whole()
     for name, text in FILES.items():
         path = os.path.join(directory, name)
         if os.path.lexists(path) and not _is_ours(path):
@@ -120,11 +121,22 @@ def _disable(directory: str) -> int:
 def _status(directory: str) -> int:
     paths = enabled(directory)
     _line("enabled", ", ".join(paths) or f"no (not in {directory})")
-    if os.environ.get("ALTSEM") == "0":
+    mode = os.environ.get("ALTSEM")
+    if mode == "0":
         _line("", "but ALTSEM=0 is set, which turns it off")
-    for part, probe in install.PROBES.items():
-        error = probe()
+    elif mode == "always":
+        _line("", "ALTSEM=always is set: it takes over, whether anything fails or not")
+    # What is tried is the system's own, also where ours has its place: this process may have been
+    # started with it, or starts it now, as every program does that comes to need it.
+    errors = {part: probe() for part, probe in decision.PROBES.items()}
+    errors[decision.SEMAPHORES] = errors[decision.SEMAPHORES] or native.room()
+    parts = os.environ.get(VARIABLE, "").split()[1:]
+    _line("replaced", ", ".join(parts) if parts else "nothing")
+    for part, error in errors.items():
         _line(part, "native ones work" if error is None else f"fail: {native.words(error)}")
+    if parts and not paths:
+        _line("", "a child whose environment is made anew, or with -E, -I or -S, loses it,")
+        _line("", f"unless `python -m {ROOT} enable` is run once")
     try:
         from .. import _core
 

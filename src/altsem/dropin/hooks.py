@@ -88,7 +88,7 @@ class _Finder:
     ) -> "ModuleSpec | None":
         finders = list(sys.meta_path)
         if self in finders:
-            del finders[: finders.index(self) + 1]  # type: ignore[arg-type]
+            del finders[: finders.index(self) + 1]
         for finder in finders:
             find = getattr(finder, "find_spec", None)
             spec: ModuleSpec | None = find(name, path, target) if find else None
@@ -113,10 +113,10 @@ class _Loader:
     def exec_module(self, module: "ModuleType") -> None:
         # From here on nothing shows that we were there.  Others stand in for us in their turn: the
         # place is theirs then.
-        spec = module.__spec__
+        spec: Any = module.__spec__
         if getattr(module, "__loader__", None) is self:
             module.__loader__ = self._loader
-        if spec is not None and spec.loader is self:  # type: ignore[comparison-overlap]
+        if spec is not None and spec.loader is self:
             spec.loader = self._loader
         was_lazy = _is_lazy(module)
         self._loader.exec_module(module)

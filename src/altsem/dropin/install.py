@@ -1,40 +1,42 @@
 """The drop-in: altsem in the place of what fails here, in this process and its descendants.
 
 `install()` puts ours where multiprocessing, and those who copied from it, look for theirs, and
-`uninstall()` takes it away again.  Three parts can fail, each for itself, and only those that do
-are replaced:
+`uninstall()` takes it away again.  Four parts can fail, each for itself, and only those that do are
+replaced:
 
-    semaphores  _multiprocessing.SemLock and sem_unlink
+    semaphores  _multiprocessing.SemLock and sem_unlink; with them, what executors believe of limits
     memory      _posixshmem.shm_open and shm_unlink, for multiprocessing.shared_memory
     arenas      the files of multiprocessing.heap in /dev/shm, for Value, Array and Barrier
+    reserve     SharedMemory.__init__, after which the first touch may find that there is no room
 
 The parts that were replaced are written into the environment.  Descendants replace the same ones
 without a look for themselves: what the parent made must be found by the child, although the
-semaphores may have come to work meanwhile.
+semaphores may have come to work meanwhile.  For the same reason the directory of files with names
+is written there: the variables that it was chosen by may change.
+
+A second copy of this package, under another name, is taken for what it is: what it has replaced
+here is not replaced again, and what it says in the environment is followed where it cannot be
+imported itself.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
+from _thread import RLock
 from functools import partial
 from types import ModuleType
 
-from . import ROOT, hooks, native
+from . import ROOT, VARIABLE, children, decision, environment, hooks, native
+from .decision import ARENAS, MEMORY, RESERVE, SEMAPHORES
 
 # Where nothing is to be done, importing `typing` and the like would be most of the time it takes.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
-
-SEMAPHORES, MEMORY, ARENAS = "semaphores", "memory", "arenas"
-PROBES = {SEMAPHORES: native.semaphores, MEMORY: native.memory, ARENAS: native.arenas}
-
-# In the environment: the import name of this package, then the parts.
-VARIABLE = "ALTSEM_DROPIN"
-BOOTSTRAP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bootstrap")
 
 # --- where copies of the names are --------------------------------------------------------------
 
@@ -52,6 +54,14 @@ class _Place:
         self.part, self.module, self.path, self.key, self.ours = part, module, path, key, ours
 
 
+# Modules that ask how many semaphores there may be, and remember what they were told.
+_EXECUTORS = (
+    "concurrent.futures.process",
+    "loky.process_executor",
+    "joblib.externals.loky.process_executor",
+)
+
+
 def _places() -> Iterator[_Place]:
     for module in ("_multiprocessing", "_multiprocess", "_billiard"):
         yield _Place(SEMAPHORES, module, "", "SemLock", "SemLock")
@@ -63,6 +73,8 @@ def _places() -> Iterator[_Place]:
         yield _Place(SEMAPHORES, tracker, "_CLEANUP_FUNCS", "semaphore", "sem_unlink")
         yield _Place(MEMORY, tracker, "_CLEANUP_FUNCS", "shared_memory", "shm_unlink")
         yield _Place(ARENAS, f"{module}.heap", "Arena", "__init__", "arena_init")
+        memory = f"{module}.shared_memory"
+        yield _Place(RESERVE, memory, "SharedMemory", "__init__", "reserving_init")
     for loky in ("loky", "joblib.externals.loky"):
         module = f"{loky}.backend.synchronize"
         yield _Place(SEMAPHORES, module, "", "_SemLock", "SemLock")
@@ -73,34 +85,43 @@ def _places() -> Iterator[_Place]:
     module = "billiard.synchronize"
     yield _Place(SEMAPHORES, module, "", "sem_unlink", "SemLock.sem_unlink")
     yield _Place(SEMAPHORES, module, "", "SEM_VALUE_MAX", "SEM_VALUE_MAX")
+    for module in _EXECUTORS:
+        yield _Place(SEMAPHORES, module, "", "_check_system_limits", "no_limits")
     yield _Place(MEMORY, "_posixshmem", "", "shm_open", "shm_open")
     yield _Place(MEMORY, "_posixshmem", "", "shm_unlink", "shm_unlink")
 
 
 _PLACES = tuple(_places())
 
-# Modules that define what others copy from: replaced there, late importers copy ours.
+# Modules that define what others copy from: replaced there, late importers copy ours.  And those
+# that nobody copies from, but which come late.
 _SOURCES = {
     "_multiprocessing": SEMAPHORES,
     "_billiard": SEMAPHORES,
     "multiprocessing.heap": ARENAS,
     "multiprocess.heap": ARENAS,
+    "multiprocessing.shared_memory": RESERVE,
+    "multiprocess.shared_memory": RESERVE,
+    **dict.fromkeys(_EXECUTORS, SEMAPHORES),
 }
-
-# Modules that remember having found semaphores missing, or working.
-_REFUSALS = (
-    "concurrent.futures.process",
-    "loky.process_executor",
-    "joblib.externals.loky.process_executor",
-)
 
 _MISSING: Any = object()
 
+# Whatever changes this state, or what is replaced, holds it.  Nothing is imported meanwhile that
+# could be waiting for it in another thread: a module that we wait for, in the hook at its end.
+_lock = RLock()
 _active: set[str] = set()
-# (object or dictionary, key, what was there): to be undone from the end.
-_undo: list[tuple[Any, str, Any]] = []
+# (object or dictionary, key, what was there, what we put there): to be undone from the end.
+_undo: list[tuple[Any, str, Any, Any]] = []
 _hooked: list[tuple[str, Callable[[], None]]] = []
-_environment: dict[str, tuple[str | None, str]] = {}  # variable: (what it was, what we set)
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = RLock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)  # the thread that held it is not in the child
 
 
 def _ours(name: str) -> Any:
@@ -108,6 +129,8 @@ def _ours(name: str) -> Any:
         from .. import _arena
 
         return _arena.arena_init
+    if name == "no_limits":
+        return no_limits
     from .. import _core
 
     if name == "SEM_VALUE_MAX":
@@ -115,6 +138,10 @@ def _ours(name: str) -> Any:
     if name == "SemLock.sem_unlink":
         return _core.SemLock.sem_unlink
     return getattr(_core, name)
+
+
+def no_limits() -> None:
+    """What executors learn of the system's limits: that there are none, for ours."""
 
 
 def _get(container: Any, key: str) -> Any:
@@ -137,7 +164,7 @@ def _set(container: Any, key: str, value: Any) -> None:
 def _replace(container: Any, key: str, value: Any) -> None:
     current = _get(container, key)
     if current is not value:
-        _undo.append((container, key, current))
+        _undo.append((container, key, current, value))
         _set(container, key, value)
 
 
@@ -150,78 +177,71 @@ def _container(place: _Place) -> Any:
 # --- install, uninstall -------------------------------------------------------------------------
 
 
-def failing() -> dict[str, Exception]:
-    """The parts that fail here, and how.  Where semaphores work, nothing else is looked at."""
-    broken = native.semaphores()
-    if broken is None:
-        return {}
-    found = {SEMAPHORES: broken}
-    for part in (MEMORY, ARENAS):
-        error = PROBES[part]()
-        if error is not None:
-            found[part] = error
-    return found
-
-
 def install(*, force: bool = False) -> bool:
     """Put altsem in the place of the semaphores of this process and its descendants.
 
-    Does nothing where real semaphores work, unless `force`.  Returns whether altsem is in place
-    afterwards.  To be called by applications, as early as possible, never by libraries; a second
-    call does nothing.  The environment variable ``ALTSEM=0`` forbids it.
+    Does nothing where real semaphores work, unless `force`, or the environment variable
+    ``ALTSEM=always`` is set.  Returns whether anything is replaced afterwards.  To be called by
+    applications, as early as possible, never by libraries; a second call does nothing.
+    ``ALTSEM=0`` forbids it.
 
-    Raises OSError if semaphores fail and altsem cannot work here either.
+    Raises OSError if semaphores fail and altsem cannot work here either, and if this copy of the
+    package is not whole; nothing has been changed then.
     """
-    return _install(force=force, path=True)
-
-
-def start() -> bool:
-    """install(), at the start of an interpreter: what starts it now will start its children."""
-    inherited = VARIABLE in os.environ
-    return _install(force=False, path=inherited)
-
-
-def _install(*, force: bool, path: bool) -> bool:
     if os.environ.get("ALTSEM") == "0":
         return False
-    if force:
-        wanted = set(PROBES)
-    elif _active:
+    decision.check_whole()
+    return _install(force=force, path=True, places=os.environ)
+
+
+def start(places: Mapping[str, str]) -> bool:
+    """install(), at the start of an interpreter: what starts it now will start its children.
+
+    `places`: the variables that name directories, as they were then.
+    """
+    inherited = VARIABLE in os.environ
+    return _install(force=False, path=inherited, places=places)
+
+
+def _install(*, force: bool, path: bool, places: Mapping[str, str]) -> bool:
+    if os.environ.get("ALTSEM") == "0":
+        return False
+    _import_sources()
+    with _lock:
+        if not force and not _active and decision.another_copy():
+            return True
+        parts = decision.wanted(_active, force=force) - _active
+        if parts and not parts <= decision.inherited():
+            parts = decision.usable(parts)  # raises, while nothing has been replaced yet
+        if not parts:
+            return bool(_active)
+        variables = environment.variables(parts | _active, path, places)
+        try:
+            _apply(parts)
+            environment.export(variables)
+            if path:
+                children.keep()
+        except BaseException:
+            uninstall()
+            raise
         return True
-    else:
-        inherited = _inherited()
-        wanted = set(failing()) if inherited is None else inherited
-    if not wanted - _active:
-        return bool(_active)
-    from .. import _core
-
-    _core.backend()  # raises, while nothing has been replaced yet
-    try:
-        _apply(wanted - _active)
-        _export(path)
-    except BaseException:
-        uninstall()
-        raise
-    return True
 
 
-def _inherited() -> set[str] | None:
-    package, *parts = os.environ.get(VARIABLE, "").split() or [""]
-    return set(parts) & set(PROBES) if package == ROOT else None
+def _import_sources() -> None:
+    """Import what is looked at and replaced in any case: not with the lock in hand, since the end
+    of their import may need it in another thread."""
+    with contextlib.suppress(ImportError):
+        import _multiprocessing  # noqa: F401
+    with contextlib.suppress(ImportError):
+        import _posixshmem  # noqa: F401
 
 
 def _apply(parts: set[str]) -> None:
     _active.update(parts)
     if SEMAPHORES in parts:
-        # The place that all copies to come are made from.
-        import _multiprocessing  # noqa: F401
-
         _settle(native=True)
-    if MEMORY in parts:
-        try:
-            import _posixshmem  # noqa: F401
-        except ImportError:
-            _replace(sys.modules, "_posixshmem", ModuleType("_posixshmem"))
+    if MEMORY in parts and "_posixshmem" not in sys.modules:
+        _replace(sys.modules, "_posixshmem", ModuleType("_posixshmem"))
     for place in _PLACES:
         if place.part in parts:
             _apply_to(place)
@@ -231,21 +251,36 @@ def _apply(parts: set[str]) -> None:
             _hooked.append((module, callback))
             hooks.when_imported(module, callback)
     if SEMAPHORES in parts:
-        for module in _REFUSALS:
+        for module in _EXECUTORS:
             _withdraw(module)
     _renew_helpers()
 
 
 def _apply_to(place: _Place) -> None:
     container = _container(place)
-    if container is not None:
-        _replace(container, place.key, _ours(place.ours))
+    if container is None:
+        return
+    current = _get(container, place.key)
+    if place.ours == "reserving_init":
+        from .reserve import reserving
+
+        if current is not _MISSING and not native.is_a_copys(current):
+            _replace(container, place.key, reserving(current))
+        return
+    ours = _ours(place.ours)
+    if not place.path and place.module in ("_multiprocessing", "_posixshmem"):
+        # Whatever a copy of ours has put there is not the system's.
+        found = None if current is _MISSING else current
+        if current is not ours and not native.is_a_copys(found):
+            native.replaced[place.module, place.key] = found
+    _replace(container, place.key, ours)
 
 
 def _apply_late(module: str) -> None:
-    for place in _PLACES:
-        if place.module == module and place.part in _active:
-            _apply_to(place)
+    with _lock:
+        for place in _PLACES:
+            if place.module == module and place.part in _active:
+                _apply_to(place)
 
 
 def _withdraw(name: str) -> None:
@@ -260,8 +295,12 @@ def uninstall() -> None:
 
     Descendants that run already keep what they have.  What was made meanwhile goes on working.
     """
-    if not _active:
-        return
+    with _lock:
+        if _active:
+            _uninstall()
+
+
+def _uninstall() -> None:
     for module, callback in _hooked:
         hooks.forget(module, callback)
     _hooked.clear()
@@ -269,26 +308,29 @@ def uninstall() -> None:
         _settle(native=False)
     originals = _originals()
     while _undo:
-        container, key, original = _undo.pop()
-        if not _keeps_arena(key):
+        container, key, original, ours = _undo.pop()
+        # Somebody else may have put something over ours, for instance another copy of this package.
+        if _get(container, key) is ours and not _keeps_arena(container, key):
             _set(container, key, original)
     # Who came later has copied ours.
     for place in _PLACES:
         container = _container(place)
-        if container is None or place.part not in _active or _keeps_arena(place.key):
+        if container is None or place.part not in _active or _keeps_arena(container, place.key):
             continue
         original = originals.get(place.ours, _MISSING)
         if original is not _MISSING and _get(container, place.key) is _ours(place.ours):
             _set(container, place.key, original)
+    native.replaced.clear()
     _active.clear()
-    _withdraw_environment()
+    children.let_go()
+    environment.withdraw()
     _renew_helpers()
 
 
 def _originals() -> dict[str, Any]:
     """What late importers would have copied, by the name of ours."""
     found: dict[str, Any] = {}
-    for container, key, original in _undo:
+    for container, key, original, _ in _undo:
         for place in _PLACES:
             source = place.module in ("_multiprocessing", "_posixshmem") and place.key == key
             if source and container is sys.modules.get(place.module):
@@ -300,10 +342,11 @@ def _originals() -> dict[str, Any]:
     return found
 
 
-def _keeps_arena(key: str) -> bool:
+def _keeps_arena(container: Any, key: str) -> bool:
     # A program that also uses our contexts has the arenas from there.
     adopt = sys.modules.get(f"{ROOT}.context.adopt")
-    return key == "__init__" and adopt is not None and adopt._done
+    arena = key == "__init__" and getattr(container, "__name__", "") == "Arena"
+    return arena and adopt is not None and adopt._done
 
 
 # --- what was made before ------------------------------------------------------------------------
@@ -385,41 +428,3 @@ def _reap(pid: int, limit: float = 2.0) -> None:
 def _tracked(package: str) -> bool:
     """Whether its tracker may know of something that it would remove too early."""
     return f"{package}.shared_memory" in sys.modules or bool(_named(package))
-
-
-# --- the environment -----------------------------------------------------------------------------
-
-
-def environment(parts: set[str], path: bool = True) -> dict[str, str]:
-    """The variables that make descendants of this process replace these parts."""
-    variables = {VARIABLE: " ".join([ROOT, *sorted(parts)])}
-    if path:
-        others = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-        # An empty entry would be the current directory.
-        entries = [BOOTSTRAP, *(entry for entry in others if entry and entry != BOOTSTRAP)]
-        variables["PYTHONPATH"] = os.pathsep.join(entries)
-    return variables
-
-
-def _export(path: bool) -> None:
-    for name, value in environment(_active, path).items():
-        before = os.environ.get(name)
-        was = _environment.get(name, (before,))[0]
-        _environment[name] = (was, value)
-        os.environ[name] = value
-
-
-def _withdraw_environment() -> None:
-    for name, (was, value) in _environment.items():
-        current = os.environ.get(name)
-        if current == value:
-            if was is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = was
-        elif current is not None and name == "PYTHONPATH":  # somebody has changed it meanwhile
-            entries = [entry for entry in current.split(os.pathsep) if entry != BOOTSTRAP]
-            os.environ[name] = os.pathsep.join(entries)
-            if not entries and was is None:
-                del os.environ[name]
-    _environment.clear()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from . import ROOT, install, native
+from . import ROOT, decision, environment, native
 
 USAGE = f"""\
 usage: python -m {ROOT} run [OPTIONS] [-m MODULE | -c CODE | FILE] [ARGUMENTS]
@@ -18,12 +18,16 @@ usage: python -m {ROOT} run [OPTIONS] [-m MODULE | -c CODE | FILE] [ARGUMENTS]
 Runs a Python program as `python` would, with altsem in the place of the semaphores and the shared
 memory that fail here, in the program and in all that it starts.
 
-  --force         replace them although they work
+  --force         replace them although they work (as ALTSEM=always does)
+  --room SIZE     how much must be free in /dev/shm for the system's own to be left in place
+                  (default: 8M; 0: anything will do)
   --backend NAME  the way in which waiters sleep: futex, sysv, filelock
   --verbose       say on stderr what fails and what is used instead
   -h, --help      this text
 
-What follows is for the interpreter, its own options included (`run -X dev prog.py`)."""
+What follows is for the interpreter, its own options included (`run -X dev prog.py`).  Programs
+that build the environment of their children anew, or start them with -E, -I or -S, lose altsem
+there: `python -m {ROOT} enable`, once, reaches them."""
 
 
 class _UsageError(Exception):
@@ -43,7 +47,7 @@ def main(argv: list[str]) -> int:  # noqa: RET503 - nor does it return from exec
         print(f"{ROOT} run: {error}", file=sys.stderr)
         return 2
     if parts:
-        os.environ.update(install.environment(parts))
+        os.environ.update(environment.variables(parts, True, os.environ))
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, *flags, *command])
@@ -56,9 +60,9 @@ def _parse(argv: list[str]) -> tuple[dict[str, str], list[str]]:
         name, equals, value = rest.pop(0).lstrip("-").partition("=")
         if name == "":
             break
-        if name == "backend":
+        if name in ("backend", "room"):
             if not equals and not rest:
-                raise _UsageError("--backend needs a name")
+                raise _UsageError(f"--{name} needs a {'name' if name == 'backend' else 'size'}")
             options[name] = value if equals else rest.pop(0)
         elif name in ("force", "verbose", "help", "h") and not equals:
             options["help" if name == "h" else name] = ""
@@ -77,25 +81,36 @@ def _parts(options: dict[str, str], command: list[str]) -> set[str]:
         return set()
     if "backend" in options:
         os.environ["ALTSEM_BACKEND"] = options["backend"]
-    failing = install.failing()
-    parts = set(install.PROBES) if "force" in options else set(failing)
+    if "room" in options:
+        os.environ[native.ROOM] = options["room"]
+    decision.check_whole()
+    failing = decision.failing()
+    parts = decision.wanted(set(), force="force" in options)
     if not parts:
         if "verbose" in options:
             _say("semaphores work here: nothing is replaced")
         return parts
     from .. import _core
-    from . import enable
 
-    backend = _core.backend()
-    if isolated(command) and not enable.enabled():
+    parts = decision.usable(parts)
+    read = letters(command)
+    if "S" in read:
         raise _UsageError(
-            "an interpreter with -E or -I takes nothing from the environment: run "
-            f"`python -m {ROOT} enable` once, then the program without `run`"
+            "an interpreter with -S imports nothing as it starts, so nothing can be started in it: "
+            f"call {ROOT}.install() in the program"
         )
+    if isolated(command):
+        from . import enable
+
+        if not enable.enabled():
+            raise _UsageError(
+                "an interpreter with -E or -I takes nothing from the environment: run "
+                f"`python -m {ROOT} enable` once, then the program without `run`"
+            )
     if "verbose" in options:
         broken = [f"{part} fail: {native.words(error)}" for part, error in failing.items()]
         what = "; ".join(broken) or "nothing fails"
-        _say(f"{what}; replaced: {', '.join(sorted(parts))} (backend {backend})")
+        _say(f"{what}; replaced: {', '.join(sorted(parts))} (backend {_core.backend()})")
     return parts
 
 
@@ -118,21 +133,26 @@ def interpreter_flags(words: int) -> list[str]:
 
 def isolated(command: list[str]) -> bool:
     """Whether the interpreter called with these words ignores the environment."""
+    return not letters(command).isdisjoint("EI")
+
+
+def letters(command: list[str]) -> set[str]:
+    """The one-letter options of the interpreter among the words that it is called with."""
+    found: set[str] = set()
     words = iter(command)
     for word in words:
         if len(word) < 2 or word[0] != "-":
-            return False
+            break
         if word.startswith("--"):
             if word == "--check-hash-based-pycs":
                 next(words, None)
             continue
         for at, letter in enumerate(word[1:], 1):
-            if letter in "EI":
-                return True
+            found.add(letter)
             if letter in "cm":  # the program begins here
-                return False
+                return found
             if letter in "WX":
                 if at == len(word) - 1:
                     next(words, None)
                 break
-    return False
+    return found

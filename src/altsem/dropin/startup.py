@@ -7,10 +7,14 @@ happens when they import it.  Nothing here may keep an interpreter from starting
 import os
 import sys
 
-from . import ROOT, hooks
+from . import ROOT, VARIABLE, hooks
 
 # Whichever is imported first.  The last two are those of other packages than multiprocessing.
 _TRIGGERS = ("multiprocessing", "_multiprocessing", "_posixshmem", "_billiard")
+
+# What names the directory of files with names.  A program may change it before it comes to need it.
+_PLACES = ("ALTSEM_DIR", "XDG_RUNTIME_DIR", "TMPDIR")
+_places: dict[str, str] = {}
 
 _called = False  # by a file in site-packages and by the environment, for example
 _started = False  # one import can be within another
@@ -24,6 +28,9 @@ def auto() -> None:
             _vanish()
         elif not _called:
             _called = True
+            _places.update((name, os.environ[name]) for name in _PLACES if name in os.environ)
+            if VARIABLE in os.environ:
+                hooks.when_imported("subprocess", _keep_children)
             for name in _TRIGGERS:
                 hooks.when_imported(name, _triggered)
     except Exception as error:  # noqa: BLE001 - see above
@@ -50,7 +57,16 @@ def _triggered() -> None:
     try:
         from . import install
 
-        install.start()
+        install.start(_places)
+    except Exception as error:  # noqa: BLE001 - see above
+        _complain(error)
+
+
+def _keep_children() -> None:
+    try:
+        from . import children
+
+        children.keep()
     except Exception as error:  # noqa: BLE001 - see above
         _complain(error)
 

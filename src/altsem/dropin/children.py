@@ -1,0 +1,138 @@
+"""What descendants are started with: the variables that have them do as their ancestor did.
+
+They are in the environment, and most children get all of it.  Two kinds do not:
+
+- A program gives its child an environment like its own, but with another PYTHONPATH.  The first
+  entry, which starts altsem there, is put back in front: by standing in for the method of
+  subprocess.Popen that is given the environment.  Who leaves ALTSEM_DROPIN out means it, and whose
+  child needs no altsem is not hindered by the entry.
+- Interpreters with -E, -I or -S read neither variables nor site-packages, and hand these options
+  down to the helpers and children of multiprocessing.  Those are told on their command line.
+
+The first is of use in every descendant, and cheap: nothing here is imported before subprocess is.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import partial
+
+from . import ROOT, VARIABLE, hooks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+PATH = "PYTHONPATH"
+BOOTSTRAP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bootstrap")
+
+# (object, name, what was there, what we put there)
+_undo: list[tuple[Any, str, Any, Any]] = []
+_hooked: list[tuple[str, Callable[[], None]]] = []
+
+
+def with_bootstrap(path: str) -> str:
+    """That PYTHONPATH, beginning with our directory.  An empty entry, which means the current
+    directory, stays where it is; but an empty text has no entries."""
+    entries = path.split(os.pathsep) if path else []
+    return os.pathsep.join([BOOTSTRAP, *(entry for entry in entries if entry != BOOTSTRAP)])
+
+
+def without_bootstrap(path: str) -> str:
+    """That PYTHONPATH without our directory."""
+    entries = [entry for entry in path.split(os.pathsep) if entry != BOOTSTRAP]
+    # One empty entry alone would be a text without entries.
+    return os.pathsep if entries == [""] else os.pathsep.join(entries)
+
+
+def keep() -> None:
+    """See to it that these children are reached, from now on.  May be called twice."""
+    if _hooked:
+        return
+    wanted: dict[str, Callable[[], None]] = {"subprocess": _keep_path}
+    if (sys.flags.ignore_environment or sys.flags.no_site) and not getattr(sys, "frozen", False):
+        for name in ("multiprocessing.util", "multiprocess.util"):
+            wanted[name] = partial(_tell_helpers, name)
+    _hooked.extend(wanted.items())
+    for name, callback in wanted.items():
+        hooks.when_imported(name, callback)
+
+
+def let_go() -> None:
+    """Undo keep()."""
+    for name, callback in _hooked:
+        hooks.forget(name, callback)
+    _hooked.clear()
+    while _undo:
+        place, name, was, ours = _undo.pop()
+        if vars(place).get(name) is ours:
+            setattr(place, name, was)
+
+
+def _put(place: Any, name: str, ours: Any) -> None:
+    _undo.append((place, name, vars(place)[name], ours))
+    setattr(place, name, ours)
+
+
+# --- another PYTHONPATH ---------------------------------------------------------------------------
+
+
+def _keep_path() -> None:
+    popen: Any = sys.modules["subprocess"].Popen
+    original = vars(popen).get("_execute_child")
+    code = getattr(original, "__code__", None)
+    parameters = code.co_varnames[: code.co_argcount] if code else ()
+    if original is None or "env" not in parameters:
+        return  # not the one that we know
+    at = parameters.index("env")
+
+    def _execute_child(*words: Any, **named: Any) -> Any:
+        if len(words) > at and words[at] is not None:
+            words = (*words[:at], restored(words[at]), *words[at + 1 :])
+        return original(*words, **named)
+
+    _put(popen, "_execute_child", _execute_child)
+
+
+def restored(environment: Any) -> Any:
+    """An environment with our directory on its PYTHONPATH, if it is one of a descendant of ours."""
+    try:
+        package = environment.get(VARIABLE, "").partition(" ")[0]
+        path = environment.get(PATH, "")
+        if package != ROOT or BOOTSTRAP in path.split(os.pathsep):
+            return environment
+        return {**environment, PATH: with_bootstrap(path)}
+    except Exception:  # noqa: BLE001 - whatever it is, it is not for us to judge
+        return environment
+
+
+# --- interpreters that read nothing ---------------------------------------------------------------
+
+_TOLD = """\
+import sys; sys.path.append({root!r})
+try:
+ from {package}.dropin.startup import auto
+ auto()
+except BaseException: pass
+sys.path.remove({root!r})
+"""
+
+
+def _tell_helpers(name: str) -> None:
+    util: Any = sys.modules[name]
+    original = util.spawnv_passfds
+    root = BOOTSTRAP
+    for _ in range(ROOT.count(".") + 3):
+        root = os.path.dirname(root)
+    told = _TOLD.format(root=root, package=ROOT)
+
+    def spawnv_passfds(path: Any, args: Any, passfds: Any) -> Any:
+        words = list(args)
+        at = words.index("-c") + 1 if "-c" in words else 0
+        if 0 < at < len(words) and isinstance(words[at], str):
+            words[at] = told + words[at]
+        return original(path, words, passfds)
+
+    _put(util, "spawnv_passfds", spawnv_passfds)
