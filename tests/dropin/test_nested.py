@@ -130,9 +130,7 @@ def test_status_and_doctor_try_the_real_ones_and_say_that_it_is_enabled(
 
 
 @dropin.needs_native
-def test_what_an_ancestor_replaced_is_replaced_although_it_works(
-    plain: str, program: Path
-) -> None:
+def test_what_an_ancestor_replaced_is_replaced_although_it_works(plain: str, program: Path) -> None:
     # As a descendant that runs where there is a /dev/shm again.
     code = f"import os; print(*sorted(os.environ[{VARIABLE!r}].split()))"
     done = dropin.run(plain, *RUN, "-c", code, env={VARIABLE: "altsem semaphores arenas"})
