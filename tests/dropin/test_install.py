@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import textwrap
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import confine
 import dropin_support as dropin
 from conftest import Script
 
@@ -273,3 +276,185 @@ os.kill(os.getpid(), signal.SIGKILL)
     while os.listdir(where) and time.monotonic() < deadline:
         time.sleep(0.02)
     where.rmdir()
+
+
+# --- where altsem cannot work ---------------------------------------------------------------------
+
+REFUSED = """
+import altsem, os, sys
+import _multiprocessing, _posixshmem
+def state():
+    found = [vars(_multiprocessing).get("SemLock"), vars(_posixshmem).get("shm_open")]
+    return [*map(id, found), dict(os.environ), list(sys.meta_path)]
+before = state()
+for force in (True, False):
+    try:
+        answer = altsem.install(force=force)
+    except OSError as error:
+        print(f"refused: {error.errno}")
+    else:
+        print(answer)
+    assert state() == before
+"""
+
+
+def without_memory() -> None:
+    confine.nothing_writable()
+    confine.refuse(errno.EPERM, "semget", "memfd_create")
+
+
+@pytest.mark.skipif(not confine.can_refuse(), reason="numbers of system calls not known")
+def test_where_there_is_neither_memory_nor_a_directory_install_raises_and_changes_nothing() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSED],
+        preexec_fn=without_memory,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"refused: {errno.EROFS}\n" * 2
+
+
+@pytest.mark.skipif(not confine.can_refuse(), reason="numbers of system calls not known")
+def test_run_says_so_there_and_does_not_run_the_program() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "altsem", "run", "--force", "-c", "print(1)"],
+        preexec_fn=without_memory,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (2, "") and "Traceback" not in done.stderr
+
+
+def test_a_thread_that_uninstalls_while_another_is_installing_leaves_the_environment_as_it_was(
+    run_script: Script,
+) -> None:
+    code = textwrap.dedent(
+        """
+        import os, threading, altsem
+        from altsem.dropin import hooks
+        before, real = dict(os.environ), hooks.when_imported
+        within, removed = threading.Event(), threading.Event()
+        def when_imported(*arguments):
+            # In the midst of it.  The other one is through by then, or has to wait for us.
+            if not within.is_set():
+                within.set()
+                removed.wait(1)
+            return real(*arguments)
+        def other():
+            assert within.wait(30)
+            altsem.uninstall()
+            removed.set()
+        altsem.uninstall()
+        thread = threading.Thread(target=other)
+        thread.start()
+        hooks.when_imported = when_imported
+        altsem.install(force=True)
+        thread.join()
+        altsem.uninstall()
+        changed = {name for name in before.keys() | os.environ.keys()
+            if before.get(name) != os.environ.get(name)}
+        assert not changed, changed
+        """
+    )
+    done = run_script(code)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_threads_that_install_and_uninstall_at_once_leave_everything_as_it_was(
+    run_script: Script,
+) -> None:
+    code = textwrap.dedent(
+        """
+        import _multiprocessing, _posixshmem, multiprocessing.synchronize as s, os, subprocess, sys
+        import threading, altsem
+        def state():
+            return [vars(_multiprocessing).get("SemLock"), _posixshmem.shm_open, s.sem_unlink,
+                dict(os.environ), vars(subprocess.Popen)["_execute_child"], list(sys.meta_path)]
+        before = state()
+        sys.setswitchinterval(1e-6)
+        start, errors = threading.Barrier(4), []
+        def work(number):
+            try:
+                start.wait()
+                for _ in range(30):
+                    (altsem.uninstall if number % 2 else lambda: altsem.install(force=True))()
+            except BaseException as error:
+                errors.append(error)
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        assert not errors, errors
+        altsem.uninstall()
+        assert state() == before, [(a, b) for a, b in zip(state(), before) if a != b]
+        """
+    )
+    done = run_script(code, env={"PYTHONPATH": "/nowhere"})
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_child_forked_while_another_thread_installs_can_install(run_script: Script) -> None:
+    code = textwrap.dedent(
+        """
+        import os, threading, warnings, altsem
+        from altsem.dropin import install
+        warnings.simplefilter("ignore")
+        with install._lock:
+            def go():
+                pid = os.fork()
+                if pid == 0:
+                    os._exit(0 if altsem.install(force=True) else 1)
+                codes.append(os.waitpid(pid, 0)[1])
+            codes = []
+            thread = threading.Thread(target=go)
+            thread.start()
+            thread.join()
+        assert codes == [0]
+        """
+    )
+    done = run_script(code)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# --- the limits that executors ask for ------------------------------------------------------------
+
+LIMITS = """
+import os, sys
+real = os.sysconf
+def sysconf(name):
+    if name == "SC_SEM_NSEMS_MAX":
+        raise PermissionError(1, "Operation not permitted")  # as in the sandbox of macOS
+    return real(name)
+os.sysconf = sysconf
+import altsem
+early = sys.argv[1] == "early"
+modules = ["concurrent.futures.process", "joblib.externals.loky.process_executor"]
+if early:
+    for name in modules: __import__(name)
+assert altsem.install() is True
+for name in modules: __import__(name)
+def square(x):
+    return x * x
+if __name__ == "__main__":
+    from concurrent.futures import ProcessPoolExecutor
+    from joblib.externals.loky import ProcessPoolExecutor as Loky
+    for kind in (ProcessPoolExecutor, Loky):
+        with kind(1) as executor:
+            print(executor.submit(square, 3).result())
+    checks = [vars(sys.modules[name])["_check_system_limits"] for name in modules]
+    altsem.uninstall()
+    for name, check in zip(modules, checks):
+        after = vars(sys.modules[name])["_check_system_limits"]
+        # One that came late is as it was made, too.
+        assert after is not check and after.__module__ == name, name
+"""
+
+
+@pytest.mark.parametrize("when", ["early", "late"])
+def test_executors_do_not_ask_a_system_that_refuses_to_say_how_many_semaphores_it_has(
+    when: str, run_script: Script
+) -> None:
+    done = run_script(LIMITS, when)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "9\n9\n", "")
