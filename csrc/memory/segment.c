@@ -82,6 +82,7 @@ int altsem_segment_make_at(int fd, uint32_t slots, altsem_segment **out) {
     header->slots = slots;
     header->pid_namespace = altsem_pid_namespace();
     header->maker = (uint32_t)getpid();
+    header->maker_start = (uint32_t)altsem_self();
     header->slot_bytes = ALTSEM_SLOT_BYTES;
     header->magic = ALTSEM_MAGIC;
     segment->backend = backend;

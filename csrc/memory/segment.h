@@ -26,7 +26,8 @@ typedef struct altsem_header {
         foreign; /* a process of another PID namespace uses it: owners cannot be judged */
     _Atomic uint32_t ipc_namespace; /* sysv: in which the set is; 0 not known, or no set was made */
     _Atomic uint64_t sysv_set; /* sysv: the set that waiters sleep in (sysv_set.c); 0 none yet */
-    uint32_t reserved[14];
+    uint32_t maker_start;      /* of the maker, as in altsem_self(): nobody else is both */
+    uint32_t reserved[13];
 } altsem_header;
 static_assert(sizeof(altsem_header) == ALTSEM_HEADER_SLOTS * ALTSEM_SLOT_BYTES, "header size");
 
