@@ -31,13 +31,17 @@ LIMIT = 1500.0
 
 METHODS = ["fork", "spawn", "forkserver"]
 FUTURES = "test.test_concurrent_futures"
-RUN = ["-m", "altsem", "run", "--force"]
-# What is compared: (title, words before the interpreter, words after it, what is run).
+RUN = ["-m", "altsem", "run"]
+GONE = [str(BED), "gone"]
+# What is compared: (title, words before the interpreter, words after it, ALTSEM, what is run).
 CONFIGURATIONS = {
-    "unmodified": ([], [], [*METHODS, FUTURES]),
-    "drop-in": ([], RUN, [*METHODS, FUTURES]),
-    "drop-in, no /dev/shm": ([str(BED), "gone"], RUN, [*METHODS, FUTURES]),
-    "contexts": ([], [], [f"altsem-{method}" for method in METHODS]),
+    "unmodified": ([], [], "0", [*METHODS, FUTURES]),
+    "run --force": ([], [*RUN, "--force"], "", [*METHODS, FUTURES]),
+    "run --force, no /dev/shm": (GONE, [*RUN, "--force"], "", [*METHODS, FUTURES]),
+    "run": ([], RUN, "", [*METHODS, FUTURES]),
+    "run, no /dev/shm": (GONE, RUN, "", [*METHODS, FUTURES]),
+    "enabled, no /dev/shm": (GONE, [], "", [*METHODS, FUTURES]),
+    "contexts": ([], [], "0", [f"altsem-{method}" for method in METHODS]),
 }
 
 # Failures that have an explanation; whatever is not here is a defect.
@@ -90,14 +94,14 @@ class Python:
         ).stdout
 
     def run(self, configuration: str, what: str, folder: Path) -> Outcome:
-        before, after, _ = CONFIGURATIONS[configuration]
+        before, after, mode, _ = CONFIGURATIONS[configuration]
         folder.mkdir(parents=True)
         # Short: it is in the paths of sockets.
         temporary = Path(tempfile.mkdtemp(prefix="c"))
         environment = {**os.environ, "TMPDIR": str(temporary)}
         environment.pop("ALTSEM", None)
-        if not after:
-            environment["ALTSEM"] = "0"
+        if mode:
+            environment["ALTSEM"] = mode
         result = folder / "result.json"
         words = [*before, *self.before, self.executable, *after, str(HERE / "run_module.py")]
         status = ""
@@ -155,12 +159,14 @@ def report(outcomes: list[Outcome]) -> str:
         "`test._test_multiprocessing` for each start method and `test.test_concurrent_futures`:",
         "",
         "- *unmodified*: the interpreter as it is, on a healthy machine, for comparison;",
-        "- *drop-in*: under `python -m altsem run --force`;",
-        "- *drop-in, no /dev/shm*: the same where there is no `/dev/shm` (`tests/beds/shm gone`);",
+        "- *run --force*: under `python -m altsem run --force`;",
+        "- *run*: the same without `--force`, so that what works here is left in place;",
+        "- *enabled*: as it is, after `python -m altsem enable`;",
+        "- *no /dev/shm*: each of them where there is none (`tests/beds/shm gone`);",
         '- *contexts*: no drop-in, but `multiprocessing.set_start_method("altsem-…")`.',
         "",
-        "altsem is enabled in the virtual environment of the drop-in runs, because the suite",
-        "starts interpreters with `-E` and `-I`, which ignore the environment.",
+        "altsem is enabled in the virtual environment of all of them but the first and the last,",
+        "because the suite starts interpreters with `-E` and `-I`, which ignore the environment.",
         "Several runs share the machine, so the seconds are no benchmark.",
     ]
     for python in dict.fromkeys(o.python for o in outcomes):
@@ -217,7 +223,7 @@ def main() -> int:
         tasks = [
             (python, configuration, what)
             for python in pythons
-            for configuration, (_, _, whats) in CONFIGURATIONS.items()
+            for configuration, (_, _, _, whats) in CONFIGURATIONS.items()
             for what in whats
         ]
 
