@@ -108,8 +108,11 @@ def _parts(options: dict[str, str], command: list[str]) -> set[str]:
                 f"`python -m {ROOT} enable` once, then the program without `run`"
             )
     if "verbose" in options:
-        broken = [f"{part} fail: {native.words(error)}" for part, error in failing.items()]
-        what = "; ".join(broken) or "nothing fails"
+        broken: dict[str, list[str]] = {}
+        for part, error in failing.items():
+            broken.setdefault(native.words(error), []).append(part)
+        said = [f"{', '.join(which)} fail: {why}" for why, which in broken.items()]
+        what = "; ".join(said) or "nothing fails"
         _say(f"{what}; replaced: {', '.join(sorted(parts))} (backend {_core.backend()})")
     return parts
 
