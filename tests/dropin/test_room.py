@@ -166,7 +166,7 @@ def test_run_verbose_and_status_say_that_there_is_too_little_room(bed: str, plai
     done = dropin.run(plain, *RUN, "--verbose", "-c", "", bed=bed)
     assert done.returncode == 0
     if not dropin.is_semless():
-        assert "semaphores fail: [Errno 28] only" in done.stderr
+        assert "altsem: semaphores, memory, arenas, reserve fail: [Errno 28] only" in done.stderr
         assert native.ROOM in done.stderr and "replaced: arenas, memory, reserve" in done.stderr
         status = dropin.run(plain, "-m", "altsem", "status", bed=bed)
         assert "semaphores  fail: [Errno 28] only" in status.stdout

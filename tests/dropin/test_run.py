@@ -181,7 +181,8 @@ def test_verbose_is_one_line_that_says_what_fails_and_what_is_used(program: Path
     )
     assert (done.returncode, done.stdout) == (0, "out\n")
     (line,) = done.stderr.splitlines()
-    assert "semaphores fail: [Errno 2]" in line or "without semaphores" in line
+    assert "arenas, reserve fail: [Errno 2]" in line
+    assert "altsem: semaphores, memory" in line or "without semaphores" in line
     assert f"backend {backend()}" in line and "arenas, memory, reserve, semaphores" in line
 
 

@@ -77,8 +77,8 @@ def _is_helper() -> bool:
     )
 
 
-def usable(parts: set[str]) -> set[str]:
-    """Those of them that altsem can serve here: tried, not assumed.
+def usable(parts: set[str], *, tried: bool = False) -> set[str]:
+    """Those of them that altsem can serve here: tried, not assumed, unless an ancestor has `tried`.
 
     Raises OSError if that is not even true of the semaphores, and they are among them.
     """
@@ -86,9 +86,10 @@ def usable(parts: set[str]) -> set[str]:
 
     try:
         _core.backend()
-        lock = _core.SemLock(1, 1, 1, native.made_up_name(), True)
-        lock.acquire()
-        lock.release()
+        if not tried:
+            lock = _core.SemLock(1, 1, 1, native.made_up_name(), True)
+            lock.acquire()
+            lock.release()
     except OSError:
         if SEMAPHORES in parts:
             raise

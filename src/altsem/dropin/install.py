@@ -211,8 +211,8 @@ def _install(*, force: bool, path: bool, places: Mapping[str, str]) -> bool:
         if not force and not _active and decision.another_copy():
             return True
         parts = decision.wanted(_active, force=force) - _active
-        if parts and not parts <= decision.inherited():
-            parts = decision.usable(parts)  # raises, while nothing has been replaced yet
+        if parts:  # this raises while nothing has been replaced yet
+            parts = decision.usable(parts, tried=parts <= decision.inherited())
         if not parts:
             return bool(_active)
         variables = environment.variables(parts | _active, path, places)
