@@ -122,7 +122,9 @@ sys.path.remove({root!r})
 
 def _tell_helpers(name: str) -> None:
     util: Any = sys.modules[name]
-    original = util.spawnv_passfds
+    original = getattr(util, "spawnv_passfds", None)
+    if original is None:
+        return  # not the one that we know
     root = BOOTSTRAP
     for _ in range(ROOT.count(".") + 3):
         root = os.path.dirname(root)

@@ -29,7 +29,11 @@ def auto() -> None:
         elif not _called:
             _called = True
             _places.update((name, os.environ[name]) for name in _PLACES if name in os.environ)
-            if VARIABLE in os.environ:
+            if VARIABLE not in os.environ:
+                pass
+            elif sys.flags.ignore_environment or sys.flags.no_site:
+                _keep_children()  # before multiprocessing is imported, which uses both
+            else:
                 hooks.when_imported("subprocess", _keep_children)
             for name in _TRIGGERS:
                 hooks.when_imported(name, _triggered)
