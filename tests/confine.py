@@ -40,8 +40,13 @@ def refuse(error: int, *names: str) -> None:
 
 def nothing_writable() -> None:
     """No file can be made anywhere, and no nameless memory."""
-    refuse(errno.EROFS, "mkdir", "mkdirat")
     refuse(errno.ENOSYS, "memfd_create")
+    no_files()
+
+
+def no_files() -> None:
+    """No file can be made anywhere, as in a read-only container."""
+    refuse(errno.EROFS, "mkdir", "mkdirat")
     for name, argument in (("open", 1), ("openat", 2)):
         if name in _NUMBERS:
             _install(

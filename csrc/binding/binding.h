@@ -9,8 +9,9 @@
 
 /* Every primitive is this, and perhaps more. */
 typedef struct {
-    PyObject_HEAD altsem_slot *slot; /* NULL until __init__ or adopt() */
+    PyObject_HEAD altsem_slot *slot; /* NULL until __init__ or adopt(), and in one that is lost */
     altsem_segment *segment;
+    PyObject *lost; /* lose(): (errno, sentence, how it was sent); else NULL.  Never changed. */
 } Primitive;
 
 typedef struct {
@@ -33,7 +34,7 @@ PyObject *raise_create(int error, const char *what);    /* a primitive could not
 PyObject *raise_named(int error, const char *name);     /* a named semaphore */
 PyObject *raise_attach(int error);                      /* a segment was refused */
 PyObject *raise_sleep(int error);                       /* no means to sleep were to be had */
-PyObject *raise_uninitialised(PyObject *self);
+PyObject *raise_uninitialised(PyObject *self);          /* no slot: never made, or lost */
 
 /* arguments.c */
 int parse_timeout(PyObject *timeout, double *seconds); /* 1 a number, 0 None, -1 exception set */
@@ -57,6 +58,9 @@ PyObject *module_export(PyObject *module, PyObject *primitive);
 PyObject *module_adopt(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *module_attach(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *module_lookup(PyObject *module, PyObject *id);
+PyObject *module_lose(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *module_lost(PyObject *module, PyObject *primitive);
+PyObject *module_dumpable(PyObject *module, PyObject *unused);
 
 /* owner.c */
 PyObject *primitive_waiters(PyObject *self, void *unused); /* the getter of `waiters` */

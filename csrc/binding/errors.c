@@ -164,7 +164,16 @@ PyObject *raise_attach(int error) {
     }
 }
 
+/* What lose() was given.  A new exception each time: one object cannot be raised in two threads. */
+static PyObject *raise_lost(PyObject *lost) {
+    PyObject *number = PyTuple_GetItem(lost, 0), *sentence = PyTuple_GetItem(lost, 1);
+    long error = number ? PyLong_AsLong(number) : -1;
+    if (!sentence || (error == -1 && PyErr_Occurred())) return NULL;
+    return raise_text((int)-error, Py_NewRef(sentence));
+}
+
 PyObject *raise_uninitialised(PyObject *self) {
+    if (((Primitive *)self)->lost) return raise_lost(((Primitive *)self)->lost);
     PyObject *name = PyObject_GetAttrString((PyObject *)Py_TYPE(self), "__name__");
     if (name) {
         PyErr_Format(PyExc_ValueError, "%U.__init__() has not been called", name);

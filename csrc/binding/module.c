@@ -87,6 +87,14 @@ static PyMethodDef functions[] = {
      "attach(fd, id) -> (Segment, took): map a segment; `took`: the descriptor is owned by it "
      "now."},
     {"lookup", module_lookup, METH_O, "lookup(id): the Segment if it is mapped here, else None."},
+    {"lose", (PyCFunction)(void (*)(void))module_lose, METH_FASTCALL,
+     "lose(class, errno, sentence, sent): a primitive that is of no use: all that needs its "
+     "memory\n"
+     "raises OSError(errno, sentence)."},
+    {"lost", module_lost, METH_O,
+     "lost(primitive): what lose() was given as `sent`; None if it is not lost."},
+    {"dumpable", module_dumpable, METH_NOARGS,
+     "Whether this process lets others of its user look into it."},
     {"memory", module_memory, METH_O,
      "memory(size) -> (fd, source): nameless shared memory of `size` bytes."},
     {"backend", module_backend, METH_NOARGS,

@@ -24,6 +24,7 @@ void primitive_drop(Primitive *self) {
 void primitive_dealloc(PyObject *self) {
     PyTypeObject *type = Py_TYPE(self);
     primitive_drop((Primitive *)self);
+    Py_CLEAR(((Primitive *)self)->lost);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
     release(self);
     Py_DECREF(type);

@@ -6,6 +6,9 @@
 #include "binding/semlock.h"
 
 #include <errno.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
 
 static PyObject *segment_wrap(State *state, altsem_segment *segment) {
     PyObject *self = PyType_GenericAlloc(state->segment, 0);
@@ -157,4 +160,47 @@ PyObject *module_adopt(PyObject *module, PyObject *const *args, Py_ssize_t nargs
     ((Primitive *)self)->segment = segment;
     if (PyObject_TypeCheck(self, state->semlock)) semlock_adopted(self);
     return self;
+}
+
+/* --- what arrived, but not its memory ----------------------------------------------------------- */
+
+/* Pools and queues take an exception while they unpickle for the end of the world.  So whatever
+ * cannot be had becomes an object all the same, of the right class, without a slot: that is checked
+ * by each operation anyway (READY). */
+PyObject *module_lose(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
+    State *state = PyModule_GetState(module);
+    int number;
+    if (nargs != 4 || !PyType_Check(args[0]) || !types_of(state, (PyTypeObject *)args[0]) ||
+        !PyUnicode_Check(args[2])) {
+        PyErr_SetString(PyExc_TypeError, "lose(class, errno, sentence, sent) takes a primitive "
+                                         "class of altsem, an int, a str and any object");
+        return NULL;
+    }
+    if (parse_int(args[1], &number) != 0) return NULL;
+    PyObject *lost = Py_BuildValue("iOO", number, args[2], args[3]);
+    PyObject *self = lost ? PyType_GenericAlloc((PyTypeObject *)args[0], 0) : NULL;
+    if (self) ((Primitive *)self)->lost = lost;
+    else Py_XDECREF(lost);
+    return self;
+}
+
+PyObject *module_lost(PyObject *module, PyObject *object) {
+    State *state = PyModule_GetState(module);
+    if (!PyObject_TypeCheck(object, state->primitive)) {
+        PyErr_SetString(PyExc_TypeError, "not a primitive of altsem");
+        return NULL;
+    }
+    Primitive *self = (Primitive *)object;
+    if (self->slot || !self->lost) Py_RETURN_NONE; /* __init__ called again makes it whole */
+    PyObject *sent = PyTuple_GetItem(self->lost, 2);
+    return sent ? Py_NewRef(sent) : NULL;
+}
+
+PyObject *module_dumpable(PyObject *module, PyObject *unused) {
+    (void)module, (void)unused;
+#ifdef __linux__
+    return PyBool_FromLong(prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 1);
+#else
+    Py_RETURN_TRUE;
+#endif
 }

@@ -63,6 +63,8 @@ struct altsem_segment {
     int fd;
     dev_t dev;
     ino_t ino;
+    /* slot.c: when it was last seen that the descriptor is still ours. */
+    int64_t looked;
     unsigned references;                    /* guarded by altsem_mutex, as is all that follows */
     int mine;                               /* made by this process: slots may be taken from it */
     uint32_t used;                          /* slots ever taken, header included */

@@ -1,9 +1,10 @@
 /* slot.c - slots taken from and given back to this process's own segments.
  *
- * Taking one is the bump of a counter, or the head of a free list: no system call.  A segment is
- * filled before the next is made; the next is as large as all that are mapped now together, from one
- * page to two megabytes, so a million locks need tens of mappings, and a program that makes and drops
- * a few stays with a page.
+ * Taking one is the bump of a counter, or the head of a free list, and at most one system call: a
+ * look at the descriptor, without which a segment cannot be sent to others.  A segment is filled
+ * before the next is made; the next is as large as all that are mapped now together, from one page
+ * to two megabytes, so a million locks need tens of mappings, and a program that makes and drops a
+ * few stays with a page.
  *
  * A slot is used again only if nobody else can ever have seen it: it was never exported, and no fork
  * happened since it was taken.  Others stay used until their segment goes, which it does when the
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #include "memory/inside.h"
+#include "process/clock.h"
 #include "process/fork.h"
 #include "process/owner.h"
 
@@ -65,13 +67,35 @@ static uint32_t in_use(void) {
     return count;
 }
 
+/* Locks made within so many nanoseconds share one look at the descriptor, which is dearer than all
+ * the rest.  No program goes from one lock to the next in less and closes a descriptor between. */
+#define LOOK_AGAIN 250
+
+/* Whether what is made in it can be sent to other processes: programs that become daemons close
+ * every descriptor, and may go on to make locks. */
+static int can_travel(altsem_segment *segment) {
+    if (altsem_clock() - segment->looked < LOOK_AGAIN) return 1;
+    if (altsem_segment_fd(segment) < 0) return 0;
+    segment->looked = altsem_clock();
+    return 1;
+}
+
+/* No slot is taken from it any more. */
+static void give_up(altsem_segment *segment) {
+    segment->mine = 0;
+    if (segment->free) altsem_with_free_remove(segment);
+    segment->free = 0;
+}
+
 /* A segment with room, the one being filled; makes it if need be. */
 static int room(altsem_segment **out) {
+    while (altsem_with_free && !can_travel(altsem_with_free)) give_up(altsem_with_free);
     if (altsem_with_free) {
         *out = altsem_with_free;
         return 0;
     }
-    if (filling && filling->used < filling->slots) {
+    int left = filling && filling->used < filling->slots;
+    if (left && can_travel(filling)) {
         *out = filling;
         return 0;
     }
@@ -83,7 +107,12 @@ static int room(altsem_segment **out) {
     while (slots < used && slots < MOST_SLOTS) slots *= 2;
     while (backend->max_slots && slots > backend->max_slots() && slots > page) slots /= 2;
     altsem_segment *segment;
-    if ((error = altsem_segment_make(slots, &segment)) != 0) return error;
+    if ((error = altsem_segment_make(slots, &segment)) != 0) {
+        if (!left) return error;
+        *out = filling; /* a lock that cannot be sent is better than none */
+        return 0;
+    }
+    if (left) give_up(filling);
     if (filling) altsem_segment_drop(filling);
     filling = segment;
     *out = segment;

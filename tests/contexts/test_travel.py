@@ -7,16 +7,21 @@ import gc
 import multiprocessing
 import os
 import pickle
+import signal
+import socket
 import subprocess
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import altsem
 from altsem import _core
-from support import GENEROUS, METHODS, descriptors, get_context, join
+from altsem.synchronize import travel
+from support import GENEROUS, METHODS, descriptors, get_context, join, wait_until, wait_until_asleep
 
 pytestmark = pytest.mark.limit(60)
 
@@ -203,6 +208,70 @@ def test_a_subclass_travels_with_what_it_has(method: str) -> None:
     assert join(process) == [0]
     reader.close()
     writer.close()
+
+
+class Slotted(altsem.Lock):
+    __slots__ = ("__private", "first")
+    second: str
+
+    def __init__(self, first: str, second: str, private: str) -> None:
+        super().__init__()
+        self.first, self.second, self.__private = first, second, private
+
+    def all(self) -> tuple[str, str, str]:
+        return self.first, self.second, self.__private
+
+
+class Empty(altsem.Event):
+    __slots__ = ("never_set", "seen")
+
+
+class Named(altsem.Condition):
+    __slots__ = ("slotted",)
+    name: str
+
+
+class Party(altsem.Barrier):
+    __slots__ = ("slotted",)
+    name: str
+
+
+class Own(altsem.Semaphore):
+    """Says itself what is to be sent of it."""
+
+    secret = "not sent"
+
+    def __getstate__(self) -> Any:
+        return super().__getstate__(), "said"
+
+    def __setstate__(self, state: Any) -> None:
+        super().__setstate__(state[0])
+        self.word = state[1]
+
+
+def what_arrived(
+    slotted: Slotted, empty: Empty, own: Own, named: Named, party: Party
+) -> tuple[object, ...]:
+    with named:
+        named.notify()
+    composed = named.name, named.slotted, party.name, party.slotted, party.parties
+    return slotted.all(), empty.seen, hasattr(empty, "never_set"), own.word, own.secret, *composed
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_attributes_in_slots_travel(method: str) -> None:
+    empty, named, party = Empty(), Named(), Party(3)
+    empty.seen = True
+    named.name, named.slotted, party.name, party.slotted = "one", "two", "three", "four"
+    sent = Slotted("first", "second", "private"), empty, Own(), named, party
+    slotted, words = ("first", "second", "private"), ("one", "two", "three", "four", 3)
+    arrived = slotted, True, False, "said", "not sent", *words
+    with get_context(method).Pool(1) as pool:
+        assert pool.apply_async(what_arrived, sent).get(GENEROUS) == arrived
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        assert what_arrived(*pickle.loads(pickle.dumps(sent, protocol))) == arrived
+    assert what_arrived(*copy.deepcopy(sent)) == arrived
+    assert what_arrived(*map(copy.copy, sent)) == arrived
 
 
 def hold_while(first: Any, rest: list[Any], go_on: Any) -> None:
@@ -429,10 +498,353 @@ def test_the_sender_is_gone(run_script: Script) -> None:
         "    raise SystemExit\n"
         "os.close(w)\n"
         "os.wait()\n"
+        "lock = pickle.load(os.fdopen(r, 'rb'))\n"
         "try:\n"
-        "    pickle.load(os.fdopen(r, 'rb'))\n"
+        "    lock.acquire()\n"
         "except OSError as error:\n"
         "    print(error)\n"
     )
-    assert "the process that sent this primitive is gone" in done.stdout
+    assert "which sent it, is gone" in done.stdout
     assert done.stderr == ""
+
+
+# --- by which way ---------------------------------------------------------------------------------
+
+
+def traces() -> tuple[object, ...]:
+    """What a helper would leave: a thread, descriptors, a directory, signals that are blocked."""
+    config = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    return threading.active_count(), descriptors(), config.get("tempdir"), blocked
+
+
+def test_sending_takes_no_thread_no_descriptor_and_no_directory(run_script: Script) -> None:
+    done = run_script(
+        "import altsem, pickle, sys\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
+        "import test_travel\n"
+        "if __name__ == '__main__':\n"
+        "    with altsem.get_context('spawn').Pool(1) as pool:\n"
+        "        pool.apply(test_travel.touch_and_release, (altsem.Lock(),))\n"
+        "        locks = [altsem.Lock() for _ in range(300)]\n"
+        "        before = test_travel.traces()\n"
+        "        for lock in locks:\n"
+        "            pool.apply(test_travel.touch_and_release, (lock,))\n"
+        "        assert test_travel.traces() == before\n"
+        "        print(before[2])\n"
+        "        pool.close()\n"
+        "        pool.join()\n"
+    )
+    assert (done.stdout, done.stderr) == ("None\n", "")
+
+
+@pytest.fixture
+def by_socket(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As where there is no /proc: its sharer serves what this process sends."""
+    monkeypatch.setattr(travel, "_place_of", lambda fd: None)
+    yield
+    door, travel._sharer._door = travel._sharer._door, None
+    if door is not None:  # ends its thread
+        with socket.socket(socket.AF_UNIX) as connection:
+            door.is_ours = lambda: False  # type: ignore[method-assign]
+            connection.connect(door.address[0])
+        wait_until(lambda: "altsem-sharer" not in {t.name for t in threading.enumerate()})
+
+
+def apart() -> Any:
+    """A lock in a segment of its own, in which none is that another process has."""
+    before = {_core.export(lock)[0].id for lock in [altsem.Lock()]}
+    locks = []
+    while True:
+        locks.append(altsem.Lock())
+        if _core.export(locks[-1])[0].id not in before:
+            return locks[-1]
+
+
+@pytest.mark.usefixtures("by_socket")
+@pytest.mark.parametrize("method", METHODS)
+def test_by_the_sharers_socket_where_there_is_no_proc(method: str) -> None:
+    with get_context(method).Pool(1) as pool:
+        for _ in range(3):
+            lock = apart()
+            assert pickle.loads(pickle.dumps(lock.__reduce_ex__(2)[1][3]))._place is None
+            assert pool.apply_async(touch_one, (lock,)).get(GENEROUS) == "Lock"
+            assert lock.locked()
+        pool.close()
+        pool.join()
+
+
+@pytest.mark.usefixtures("by_socket")
+def test_a_copy_starts_no_sharer() -> None:
+    lock = altsem.Lock()
+    before = traces()
+    for copied in (copy.copy(lock), copy.deepcopy(lock), copy.deepcopy([lock, lock])[0]):
+        assert copied.acquire(False)
+        lock.release()
+    assert traces() == before
+    pickle.dumps(lock)
+    assert traces() != before
+
+
+@pytest.mark.usefixtures("by_socket")
+def test_the_sharer_blocks_no_signal_of_its_starter_and_takes_none() -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    pickle.dumps(altsem.Lock())
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+    [sharer] = [t for t in threading.enumerate() if t.name == "altsem-sharer"]
+    status = Path(f"/proc/self/task/{sharer.native_id}/status").read_text()
+    [mask] = [line.split()[1] for line in status.splitlines() if line.startswith("SigBlk")]
+    assert int(mask, 16) >> (signal.SIGINT - 1) & 1
+
+
+@pytest.mark.usefixtures("by_socket")
+def test_a_sharer_whose_descriptors_were_closed_is_replaced() -> None:
+    """By other code, which may have reused the number for a listener of its own."""
+    pickle.dumps(altsem.Lock())
+    door = travel._sharer._door
+    assert door is not None
+    number = door._listener.fileno()
+    [sharer] = [t for t in threading.enumerate() if t.name == "altsem-sharer"]
+    wait_until_asleep(os.getpid(), sharer.native_id)
+    with socket.socket(socket.AF_UNIX) as strangers:
+        strangers.bind("\0altsem-test-" + os.urandom(8).hex())
+        strangers.listen()
+        os.dup2(strangers.fileno(), number)
+    with socket.socket(socket.AF_UNIX) as connection:  # what waited in it ends
+        connection.connect(door.address[0])
+    wait_until(lambda: door._listener.fileno() == -1)
+    os.fstat(number)  # it is a stranger's: not closed
+    lock = apart()
+    with get_context("spawn").Pool(1) as pool:
+        assert pool.apply_async(touch_one, (lock,)).get(GENEROUS) == "Lock"
+        pool.close()
+        pool.join()
+    os.close(number)
+
+
+@pytest.mark.usefixtures("by_socket")
+def test_the_sharer_serves_its_user_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetch = pickle.loads(pickle.dumps(apart().__reduce_ex__(2)[1][3]))
+    os.close(fetch.detach())
+    monkeypatch.setattr(travel, "_is_of", lambda connection, *users: len(users) == 1)
+    with pytest.raises(ProcessLookupError, match="the process that sent it is gone"):
+        fetch.detach()
+
+
+@pytest.mark.usefixtures("by_socket")
+def test_nobody_else_is_taken_for_the_sharer() -> None:
+    """The name of a socket that was closed is free for everybody."""
+    fetch = pickle.loads(pickle.dumps(apart().__reduce_ex__(2)[1][3]))
+    name, user = fetch._address
+    fetch._address = name, user + 1
+    with pytest.raises(ProcessLookupError, match="the process that sent it is gone"):
+        fetch.detach()
+
+
+REPLACED = "threads are replaced here, as gevent does, by what is none"
+
+
+@pytest.mark.usefixtures("by_socket")
+def test_where_threads_are_replaced_none_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is sent all the same: the receiver may need no way."""
+    lock = altsem.Lock()
+    before = traces()
+    monkeypatch.setattr(travel._thread, "start_new_thread", lambda *_: pytest.fail("started"))
+    way = pickle.loads(pickle.dumps(lock.__reduce_ex__(2)[1][3]))
+    assert way._note == f"the sender cannot serve it ({REPLACED})"
+    assert pickle.loads(pickle.dumps(lock)).acquire(False)
+    assert traces() == before
+
+
+DUMPABLE = """
+import altsem, ctypes, pickle, sys
+from altsem.synchronize import travel
+
+def way():
+    return pickle.loads(pickle.dumps(altsem.Lock().__reduce_ex__(2)[1][3]))
+
+print(way()._address)
+ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
+fetch = way()
+print(fetch._address is not None)
+travel.Fetch(fetch._identity, None, fetch._address).detach()
+"""
+
+
+def test_who_lets_nobody_look_into_its_process_serves_at_a_socket(run_script: Script) -> None:
+    done = run_script(DUMPABLE)
+    assert (done.stdout, done.stderr) == ("None\nTrue\n", "")
+
+
+def test_a_receiver_that_has_the_segment_needs_no_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = altsem.Lock()
+    identity, offset, _ = lock.__reduce_ex__(2)[1][1:]
+    assert travel.rebuild(altsem.Lock, identity, offset, travel.Fetch(identity)).acquire(False)
+    assert lock.locked()
+
+
+def test_what_is_opened_is_what_was_sent() -> None:
+    """A process number comes again, and then its descriptors are a stranger's."""
+    lock = apart()
+    fetch = pickle.loads(pickle.dumps(lock.__reduce_ex__(2)[1][3]))
+    os.close(fetch.detach())
+    pid, fd, device, inode = fetch._place
+    fetch._place = pid, fd, device, inode + 1
+    with pytest.raises(ProcessLookupError, match="which sent it, is gone"):
+        fetch.detach()
+    reader, writer = os.pipe()
+    fetch._place = pid, reader, device, inode
+    with pytest.raises(ProcessLookupError, match="which sent it, is gone"):
+        fetch.detach()
+    os.close(reader)
+    os.close(writer)
+    fetch._place = 2**22 + 1, fd, device, inode  # above the highest number there can be
+    with pytest.raises(ProcessLookupError, match="which sent it, is gone"):
+        fetch.detach()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_receiver_that_may_not_look_into_its_sender_says_so() -> None:
+    ctx = get_context("fork")
+    with ctx.Pool(1, initializer=os.setuid, initargs=(65534,)) as pool:
+        said = pool.apply_async(complain, (apart(),)).get(GENEROUS)
+        assert "this process may not look into process" in said
+        assert "what is handed over when a process is started needs no permission" in said
+        # The other way round, root may look, or is served.
+        assert pool.apply_async(altsem.Lock).get(GENEROUS).acquire(False)
+        pool.close()
+        pool.join()
+
+
+def complain(lock: Any) -> str:
+    with pytest.raises(PermissionError) as caught:
+        lock.acquire()
+    return str(caught.value)
+
+
+# --- forks and threads ----------------------------------------------------------------------------
+
+# Each round in a process of its own, in which nothing was sent so far: two threads, one of which
+# sends for the first time, while the other one forks.
+FORKS = """
+import altsem, os, pickle, sys, threading, time, warnings
+warnings.simplefilter("ignore")  # of forks in a process with threads
+from altsem.synchronize import travel
+
+def end_of(pid, seconds):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            return status
+        time.sleep(0.005)
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+    return "hangs"
+
+def send(_=None):
+    pickle.dumps(altsem.Lock())
+
+def round(way):
+    if way == "socket":
+        travel._place_of = lambda fd: None
+    ctx = altsem.get_context("fork")
+    altsem.Lock()
+    thread = threading.Thread(target=send)
+    thread.start()
+    children, processes = [], []
+    for number in range(8):
+        children.append(os.fork())
+        if children[-1] == 0:
+            send()
+            os._exit(0)
+        processes.append(ctx.Process(target=send, daemon=True))
+        processes[-1].start()
+    thread.join()
+    for process in processes:
+        process.join(10)
+    return any([end_of(child, 10) for child in children] + [p.exitcode != 0 for p in processes])
+
+if __name__ == "__main__":
+    said = []
+    for _ in range(10):
+        pid = os.fork()
+        if pid == 0:
+            os._exit(round(sys.argv[1]))
+        said.append(end_of(pid, 200))
+        if said[-1]:
+            break
+    print(said)
+"""
+
+
+@pytest.mark.parametrize("way", ["proc", "socket"])
+def test_a_fork_while_another_thread_sends_for_the_first_time(run_script: Script, way: str) -> None:
+    done = run_script(FORKS, way, timeout=50)
+    assert (done.stdout, done.stderr) == (f"{[0] * 10}\n", "")
+
+
+def test_a_forked_child_does_not_keep_its_parents_socket_open(run_script: Script) -> None:
+    """Or whoever asks there when the parent has ended would wait for ever."""
+    done = run_script(
+        "import altsem, os, pickle, sys\n"
+        "from altsem.synchronize import travel\n"
+        "travel._place_of = lambda fd: None\n"
+        "r, w = os.pipe()\n"
+        "living, dying = os.pipe()\n"
+        "middle = os.fork()\n"
+        "if middle == 0:\n"
+        "    way = altsem.Lock().__reduce_ex__(2)[1][3]\n"
+        "    sent = pickle.dumps(way)\n"
+        "    if os.fork() == 0:\n"
+        "        os.close(dying)\n"
+        "        os.read(living, 1)\n"  # until its grandparent ends
+        "        os._exit(0)\n"
+        "    os.write(w, sent)\n"
+        "    os._exit(0)\n"
+        "os.waitpid(middle, 0)\n"
+        "fetch = pickle.loads(os.read(r, 4096))\n"
+        "try:\n"
+        "    fetch.detach()\n"
+        "except ProcessLookupError as error:\n"
+        "    print(error)\n"
+    )
+    assert "the process that sent it is gone" in done.stdout
+
+
+GREENLETS = """
+try:
+    from gevent import monkey
+except ImportError:
+    print("no gevent")
+    raise SystemExit
+monkey.patch_all()
+import altsem, pickle, signal, sys
+from altsem.synchronize import travel
+import gevent
+
+def blocked():
+    return len(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+
+lock = altsem.Lock()
+print(blocked(), pickle.loads(pickle.dumps(lock)).acquire(False), lock.locked())
+gevent.sleep(0.01)  # other greenlets run
+print(blocked())
+# Where it would take a thread, it is sent all the same, and says what the matter is.
+travel._place_of = lambda fd: None
+way = pickle.loads(pickle.dumps(lock.__reduce_ex__(2)[1][3]))
+gevent.sleep(0.01)
+print(blocked(), way._note)
+"""
+
+
+def test_where_threads_are_greenlets_no_signal_is_blocked(run_script: Script) -> None:
+    done = run_script(GREENLETS)
+    if done.stdout == "no gevent\n":
+        pytest.skip("gevent is not installed")
+    assert done.stdout.splitlines() == [
+        "0 True True",
+        "0",
+        f"0 the sender cannot serve it ({REPLACED})",
+    ]

@@ -144,6 +144,53 @@ print(lib.altsem_segment_count())
     assert program(code).split() == [*map(str, (PAGE, 1, PER_PAGE, PAGE, 2))]
 
 
+CLOSED = """
+import os
+def fd_of(thing):
+    return lib.altsem_segment_fd(thing.segment)
+
+for reused in (False, True):
+    for free in (0, 3):
+        old = [kit.sem() for _ in range(10)]
+        fd = fd_of(old[0])
+        for thing in old[:free]:
+            thing.free()
+        os.close(fd)
+        if reused:
+            null = os.open("/dev/null", os.O_RDONLY)
+            assert null == fd or os.dup2(null, fd) == fd and os.close(null) is None
+        new = kit.sem()
+        assert new.segment != old[-1].segment and fd_of(new) >= 0
+        # What there was goes on working; given back, it is not used again.
+        assert old[-1].sem_try() == -11 and old[-1].post() == 0 and old[-1].sem_value() == 1
+        old[-1].free()
+        assert all(fd_of(kit.sem()) >= 0 for _ in range(100))
+        if reused:
+            os.close(fd)
+print("done")
+"""
+
+
+def test_after_the_descriptors_were_closed_slots_come_from_a_new_segment(program) -> None:
+    """At once, and whether the number is free or a stranger's now."""
+    assert program(CLOSED) == "done\n"
+
+
+def test_where_no_new_segment_can_be_had_a_closed_one_is_filled(program) -> None:
+    code = """
+import os, resource
+old = kit.sem()
+fd = lib.altsem_segment_fd(old.segment)
+os.dup2(os.open("/dev/null", os.O_RDONLY), fd)
+free = os.dup(0)
+os.close(free)
+resource.setrlimit(resource.RLIMIT_NOFILE, (free, free))
+new = kit.sem(2)
+print(new.segment == old.segment, new.sem_value())
+"""
+    assert program(code) == "True 2\n"
+
+
 def test_making_and_dropping_stays_within_a_page(program) -> None:
     code = """
 for number in range(5000):

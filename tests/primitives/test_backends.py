@@ -314,7 +314,7 @@ def quarrel(connection):
     import altsem
     altsem.Lock()
     try:
-        connection.recv()
+        connection.recv().acquire()
     except OSError as error:
         print(error)
 

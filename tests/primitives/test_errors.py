@@ -9,8 +9,8 @@ import errno
 import math
 import os
 import pickle
+import socket
 import struct
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 import altsem
 from altsem import _core
 from altsem.synchronize import travel
-from support import GENEROUS, wait_for_waiters, wait_until
+from support import GENEROUS, wait_for_waiters
 
 pytestmark = pytest.mark.limit(60)
 
@@ -437,22 +437,52 @@ class Way:
         return self.fd
 
 
+def lost(identity: bytes, offset: int, fetch: travel.Fetch) -> str:
+    """What a lock says that arrived, but whose memory did not."""
+    lock = travel.rebuild(altsem.Lock, identity, offset, fetch)
+    with pytest.raises(OSError, match="its memory was not to be had") as caught:
+        lock.acquire()
+    assert caught.value.errno
+    return str(caught.value)
+
+
 def test_a_segment_that_is_nowhere() -> None:
-    address = (os.path.join(tempfile.gettempdir(), "no-listener"), 1)
-    with pytest.raises(OSError, match="the process that sent this primitive is gone"):
-        travel.rebuild(altsem.Lock, bytes(16), 128, travel.Fetch(address))
+    nobody = (2**22 + 1, 3, 4, 5)  # a process number above all there can be
+    address = (os.path.join(tempfile.gettempdir(), "no-listener"), os.geteuid())
+    for fetch, said in (
+        (travel.Fetch(bytes(16)), "its sender knew of no way to it"),
+        (travel.Fetch(bytes(16), note="it is so"), "it is so"),
+        (travel.Fetch(bytes(16), nobody), "process 4194305, which sent it, is gone"),
+        (travel.Fetch(bytes(16), nobody, None, "it is so"), "arrived; and it is so"),
+        (travel.Fetch(bytes(16), None, address), "the process that sent it is gone"),
+        (travel.Fetch(bytes(16), nobody, address), "the process that sent it is gone"),
+    ):
+        assert said in lost(bytes(16), 128, fetch)
 
 
-def test_an_unknown_entry_of_a_living_sender(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[object] = []
-    monkeypatch.setattr(sys, "excepthook", lambda *error: said.append(error[0]))
+def test_an_unknown_segment_of_a_living_sender() -> None:
+    door = travel._Door()
+    thread = threading.Thread(target=door.serve, daemon=True)
+    thread.start()
+    try:
+        fetch = travel.Fetch(bytes(16), None, door.address)
+        assert "no longer has it" in lost(bytes(16), 128, fetch)
+    finally:
+        door.is_ours = lambda: False  # type: ignore[method-assign]
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(door.address[0])
+        thread.join()
+
+
+def test_a_place_in_a_segment_that_holds_something_else() -> None:
+    """Where the segment is there, but what was sent is not."""
     lock = altsem.Lock()
-    _, _, offset, way = pickled(lock)
-    address, key = way._address
-    with pytest.raises(OSError, match="or no longer has it"):
-        travel.rebuild(altsem.Lock, bytes(16), offset, travel.Fetch((address, key + 1000)))
-    # multiprocessing's own thread says that it does not know the entry.
-    wait_until(lambda: said == [KeyError])
+    _, identity, offset, _ = pickled(lock)
+    fetch = travel.Fetch(identity)
+    assert f"no such primitive at offset {offset + 1} of" in lost(identity, offset + 1, fetch)
+    event = travel.rebuild(altsem.Event, identity, offset, fetch)
+    with pytest.raises(OSError, match=f"this Event .* no such primitive at offset {offset} of"):
+        event.set()
 
 
 def test_pickles_cut_off_or_changed() -> None:
@@ -463,8 +493,9 @@ def test_pickles_cut_off_or_changed() -> None:
             pickle.loads(whole[:length])
     _, identity, _, _ = pickled(lock)
     assert whole.count(identity) == 1
+    other = pickle.loads(whole.replace(identity, bytes(16)))
     with pytest.raises(OSError, match="another shared segment than the one expected"):
-        pickle.loads(whole.replace(identity, bytes(16)))
+        other.acquire()
     assert pickle.loads(whole).acquire(False)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
+from functools import partial
 from multiprocessing import context as _context
 from multiprocessing import reduction
 
@@ -129,6 +130,27 @@ class AltsemContext(_context.BaseContext):
 class _Child:
     """A process whose default context is the one it was started in, as natively."""
 
+    _target: Any
+    _args: tuple[Any, ...]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        managers = sys.modules.get("multiprocessing.managers")
+        if managers is not None and self._target is not None:
+            self._place_manager(managers)
+
+    def _place_manager(self, managers: Any) -> None:
+        """The server of a manager that was given no address makes a socket in a directory.  Where
+        that cannot be, it gets an address that needs none; it asks whoever comes for a key."""
+        server = managers.BaseManager._run_server.__func__
+        if getattr(self._target, "__func__", None) is not server or self._args[1] is not None:
+            return
+        from . import sockets
+
+        if sockets.refusal() is not None:
+            registry, _, *rest = self._args
+            self._args = (registry, sockets.nameless(), *rest)
+
     def _bootstrap(self, *args: Any, **kwargs: Any) -> Any:
         from . import adopt
 
@@ -152,6 +174,22 @@ class ForkServerProcess(_Child, _context.ForkServerProcess):
     """A fork of a server process."""
 
     _start_method = f"{ROOT}-forkserver"
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:
+        try:
+            return _context.ForkServerProcess._Popen(process_obj)
+        except OSError as error:
+            from . import sockets
+
+            why = sockets.refusal()
+            if why is None:
+                raise
+            raise OSError(
+                why.errno,
+                "the forkserver start method needs a directory in which it can make a socket, and "
+                f"there is none ({why}); {ROOT}-spawn and {ROOT}-fork need none",
+            ) from error
 
 
 class ForkContext(AltsemContext):
@@ -179,6 +217,7 @@ class ForkServerContext(AltsemContext):
 
 _CLASSES = {"fork": ForkContext, "spawn": SpawnContext, "forkserver": ForkServerContext}
 _contexts: dict[str, AltsemContext] = {}
+_default_method: str | None = None
 
 
 class _KnownContexts(dict[str, object]):
@@ -191,15 +230,15 @@ class _KnownContexts(dict[str, object]):
     def __init__(self, before: dict[str, Any]) -> None:
         super().__init__(before)
         self._before = before  # perhaps that of another copy of altsem
-        self._ours: dict[str, AltsemContext] = {}
+        self._ours: dict[str, Callable[[], AltsemContext]] = {}
 
     def __missing__(self, name: str) -> Any:
-        return self._ours[name] if name in self._ours else self._before[name]
+        return self._ours[name]() if name in self._ours else self._before[name]
 
     def __contains__(self, name: object) -> bool:
         return super().__contains__(name) or name in self._ours or name in self._before
 
-    def hide(self, name: str, ctx: AltsemContext) -> None:
+    def hide(self, name: str, ctx: Callable[[], AltsemContext]) -> None:
         self._ours[name] = ctx
 
 
@@ -208,21 +247,39 @@ def register(name: str) -> None:
 
     `name` is that of the package, so that a copy vendored in another one has names of its own.
     """
-    methods = multiprocessing.get_all_start_methods()  # the platform's default comes first
     known = _KnownContexts(_context._concrete_contexts)  # type: ignore[attr-defined]
-    for method in methods:
+    for method in multiprocessing.get_all_start_methods():
         ctx = _CLASSES[method]()
         ctx._name = _StartMethod(method, f"{name}-{method}")
         _contexts[method] = ctx
-        known.hide(f"{name}-{method}", ctx)
-    known.hide(name, _contexts[methods[0]])
+        known.hide(f"{name}-{method}", partial(_contexts.__getitem__, method))
+    known.hide(name, _default)
     _context._concrete_contexts = known  # type: ignore[attr-defined]
+
+
+def _default() -> AltsemContext:
+    """Our context of the platform's default start method, or of one that works where that cannot.
+
+    Found out when it is first asked for, and then kept: it is one and the same for a program.
+    """
+    global _default_method
+    if _default_method is None:
+        method = multiprocessing.get_all_start_methods()[0]
+        if method == "forkserver":
+            from . import sockets
+
+            if sockets.refusal() is not None:
+                method = "spawn"  # as like to it as can be
+        _default_method = method
+    return _contexts[_default_method]
 
 
 def get_context(method: str | None) -> AltsemContext:
     """The context of a start method, None for the default one.  Raises ValueError."""
     if method is None:
-        method = multiprocessing.get_all_start_methods()[0]
+        ctx = _default()
+        ctx._check_available()
+        return ctx
     try:
         ctx = _contexts[method]
     except KeyError:

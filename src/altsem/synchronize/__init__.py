@@ -11,7 +11,7 @@ import threading
 from multiprocessing import synchronize as _native
 
 from .. import _core
-from .travel import Travels
+from .travel import Travels, attributes_of, set_attributes
 
 TYPE_CHECKING = False  # not from `typing`: see context.py
 if TYPE_CHECKING:
@@ -63,12 +63,17 @@ class Event(_core.Event, Travels, _native.Event):
     everybody who was waiting."""
 
     def __repr__(self) -> str:
-        state = "set" if self.is_set() else "unset"
+        try:
+            state = "set" if self.is_set() else "unset"
+        except OSError:  # it is lost
+            state = "unknown"
         return f"<{type(self).__qualname__} at {id(self):#x} {state}>"
 
 
 class _Room(_core.Cond, Travels):
     """The part of a Condition that processes share, but for the lock."""
+
+    _part_of = "Condition"
 
 
 class Condition(_native.Condition):
@@ -84,11 +89,13 @@ class Condition(_native.Condition):
         self._make_methods()
 
     def __getstate__(self) -> tuple[Any, ...]:
-        return self._lock, self._room
+        made = "_lock", "_room", "_direct", "acquire", "release"
+        return self._lock, self._room, attributes_of(self, *made)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self._lock, self._room = state
+        self._lock, self._room, attributes = state
         self._make_methods()
+        set_attributes(self, attributes)
 
     def _make_methods(self) -> None:
         # A lock of another library, or of a subclass that does more when it is taken, must be
@@ -110,7 +117,11 @@ class Condition(_native.Condition):
         self._lock.release()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}({self._lock!r}, {self._room.waiters()})>"
+        try:
+            waiters: object = self._room.waiters()
+        except OSError:  # it is lost
+            waiters = "unknown"
+        return f"<{type(self).__name__}({self._lock!r}, {waiters})>"
 
     @property
     def waiters(self) -> int:
@@ -167,6 +178,8 @@ class Condition(_native.Condition):
 class _Rendezvous(_core.Rendezvous, Travels):
     """The part of a Barrier that processes share."""
 
+    _part_of = "Barrier"
+
 
 class Barrier(_native.Barrier):
     """A rendezvous of a fixed number of threads, in whatever processes.
@@ -188,10 +201,12 @@ class Barrier(_native.Barrier):
         self._timeout = timeout
 
     def __getstate__(self) -> tuple[Any, ...]:
-        return self._rendezvous, self._action, self._timeout
+        made = self._rendezvous, self._action, self._timeout
+        return *made, attributes_of(self, "_rendezvous", "_action", "_timeout")
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self._rendezvous, self._action, self._timeout = state
+        self._rendezvous, self._action, self._timeout, attributes = state
+        set_attributes(self, attributes)
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait until all parties have come, at most `timeout` seconds (None: the barrier's own).
@@ -229,5 +244,8 @@ class Barrier(_native.Barrier):
         return self._rendezvous.broken
 
     def __repr__(self) -> str:
-        state = "broken" if self.broken else f"waiters={self.n_waiting}/{self.parties}"
+        try:
+            state = "broken" if self.broken else f"waiters={self.n_waiting}/{self.parties}"
+        except OSError:  # it is lost
+            state = "unknown"
         return f"<{type(self).__module__}.{type(self).__qualname__} at {id(self):#x}: {state}>"
