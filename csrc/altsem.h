@@ -44,7 +44,7 @@ enum altsem_type {
     ALTSEM_LOCK = 2,    /* binary; the word holds the owner's thread id */
     ALTSEM_RLOCK = 3,   /* the same, and the owner may take it again */
     ALTSEM_EVENT = 4,   /* a flag to wait for */
-    ALTSEM_COND = 5,    /* the waiting room of a condition variable */
+    ALTSEM_COND = 5,    /* the wait queue of a condition variable */
     ALTSEM_BARRIER = 6, /* a rendezvous of a fixed number of parties */
     ALTSEM_TYPES = 7
 };
@@ -189,18 +189,21 @@ uint32_t altsem_event_now(const altsem_slot *slot);
  * set and clear wakes those who waited). */
 int altsem_event_wait(altsem_segment *segment, altsem_slot *slot, uint32_t since, int64_t deadline);
 
-/* --- conditions: a waiting room, used together with a lock of the caller's --------------------- */
+/* --- conditions: a wait queue, used together with a lock of the caller's ------------------------- */
 
-/* Takes a place.  Lock held.  -EAGAIN: 2^20-1 are waiting. */
+/* Joins the queue.  With the caller's lock held, so that no notification is missed.  -EAGAIN: 2^20-1
+ * are waiting. */
 int altsem_cond_enter(altsem_slot *slot, uint32_t *ticket);
-/* Sleeps until notified.  Lock not held. */
+/* Sleeps until notified.  With the caller's lock released. */
 int altsem_cond_sleep(altsem_segment *segment, altsem_slot *slot, uint32_t ticket,
                       int64_t deadline);
-/* Gives the place up after altsem_cond_sleep failed.  Lock held.  1: a notification had come after
- * all, and has been used up; 0: none had. */
+/* Leaves the queue after altsem_cond_sleep failed, best at once: before the caller's lock is taken
+ * again, which may take long or fail.  1: a notification had come after all, and has been used up: the
+ * caller acts on it, or hands it on with altsem_cond_notify(1); 0: none had. */
 int altsem_cond_leave(altsem_slot *slot, uint32_t ticket);
-/* Hands a notification to `n` of those who have entered and not yet been notified.  Lock held.
- * Returns how many were notified; waits for nobody. */
+/* Hands a notification to `n` of those that have entered and not yet been notified.  With the caller's
+ * lock held, or else whoever looks at what is waited for, enters and sleeps may miss it.  Returns how
+ * many were notified; waits for nobody. */
 uint32_t altsem_cond_notify(altsem_segment *segment, altsem_slot *slot, uint32_t n);
 uint32_t altsem_cond_waiters(const altsem_slot *slot);
 

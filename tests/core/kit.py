@@ -43,7 +43,7 @@ ENAMETOOLONG = -errno.ENAMETOOLONG
 EPROTONOSUPPORT = -errno.EPROTONOSUPPORT
 
 _FORMATS = {4: "=I", 8: "=Q"}
-_WIDE = {"word", "holder", "word2", "magic", "size"}
+_WIDE = {"word", "holder", "word2", "current", "joining", "magic", "size"}
 
 
 class Thing:
