@@ -209,18 +209,32 @@ uint32_t altsem_cond_waiters(const altsem_slot *slot);
 
 /* --- barriers -------------------------------------------------------------------------------- */
 
-/* Arrives.  *index: 0 for the first, parties-1 for the last; *generation: for the calls below.
- * Returns 0, 1 for the last one (who runs the action and then calls altsem_barrier_trip),
- * -EPIPE broken, or -ETIMEDOUT / -EINTR while the generation before has not been released yet. */
-int altsem_barrier_arrive(altsem_segment *segment, altsem_slot *slot, int64_t deadline,
+/* Arrives.  *index: 0 for the first, parties-1 for the last, different for each; *generation: for the
+ * calls below.
+ *   0        others are still to come: altsem_barrier_wait
+ *   1        the last one.  If `to_act` is 0 the generation has tripped and all are released.  Else it is
+ *            closed: the caller runs its action, then calls altsem_barrier_trip or _fail.  If it is
+ *            killed before, waiters break the generation within about a second; but never unless its
+ *            death is proved, so not if it is of another PID namespace.
+ *   -EPIPE   broken
+ *   -ETIMEDOUT, -EINTR   the action of the generation before is not over yet.  Nothing has happened.
+ *   -EAGAIN  2^23-1 have arrived, of still more */
+int altsem_barrier_arrive(altsem_segment *segment, altsem_slot *slot, int to_act, int64_t deadline,
                           uint32_t *index, uint32_t *generation);
-/* Waits for the generation to be released.  On -ETIMEDOUT the barrier is now broken. */
+/* Waits for the generation to be released: 0.
+ *   -EPIPE      it was broken, or reset
+ *   -ETIMEDOUT  the time was over before all had arrived; the barrier is now broken.  Once all have
+ *               arrived the deadline does not matter: the action is waited for, in slices
+ *   -EAGAIN     another party has withdrawn, so all others begin anew: altsem_barrier_arrive again */
 int altsem_barrier_wait(altsem_segment *segment, altsem_slot *slot, uint32_t generation,
                         int64_t deadline);
-/* Takes an arrival back (the party was interrupted), if its generation still waits for others. */
-void altsem_barrier_withdraw(altsem_slot *slot, uint32_t generation);
-/* Releases the generation.  The last one only.  -EPIPE: it was broken meanwhile. */
+/* Takes an arrival back (the party was interrupted), if its generation still waits for others.  They
+ * begin anew, so that their indexes have no gap. */
+void altsem_barrier_withdraw(altsem_segment *segment, altsem_slot *slot, uint32_t generation);
+/* The action is over: releases the generation.  -EPIPE: it was broken or reset meanwhile. */
 int altsem_barrier_trip(altsem_segment *segment, altsem_slot *slot, uint32_t generation);
+/* The action has failed: breaks the generation, unless it was broken or reset meanwhile. */
+void altsem_barrier_fail(altsem_segment *segment, altsem_slot *slot, uint32_t generation);
 /* Breaks it: all who wait, and all who come, get -EPIPE until a reset. */
 void altsem_barrier_abort(altsem_segment *segment, altsem_slot *slot);
 /* Empties it and makes it whole: whoever waits gets -EPIPE. */

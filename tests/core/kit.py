@@ -153,6 +153,12 @@ class Kit:
     def out(self, kind: str) -> Any:
         return self.ffi.new(kind + " *")
 
+    def header_field(self, thing: Thing, name: str, size: int = 4) -> memoryview:
+        """The bytes of a field in the header of a segment."""
+        start = self.ffi.cast("char *", thing.slot) - thing.offset
+        at = getattr(self.lib, "at_header_" + name)
+        return memoryview(self.ffi.buffer(start + at, size))
+
     # --- segments and names -----------------------------------------------------------------------
 
     def attach(self, fd: int, identity: bytes | None = None) -> tuple[int, Any, int]:

@@ -126,6 +126,6 @@ def _slot(number: int, data: bytes) -> Slot | None:
     if name == "Condition":
         return Slot(number, name, 0, (current & 0xFFFFFFFF) + (holder & 0x7FFFFFFF))
     if name == "Barrier":
-        arrived = high & 0x7FFFFFFF
-        return Slot(number, name, maxvalue, arrived if arrived < maxvalue else 0)
+        closed = high >> 31
+        return Slot(number, name, maxvalue, 0 if closed else high >> 8)
     return Slot(number, name, low & 1 if name == "Event" else low, high)
