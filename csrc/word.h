@@ -72,18 +72,20 @@ static_assert(sizeof(_Atomic uint64_t) == 8 && sizeof(_Atomic uint32_t) == 4, "a
 
 struct altsem_slot {
     _Atomic uint64_t word;
-    _Atomic uint64_t
-        holder; /* LOCK, RLOCK: process identity of the owner (owner.h), 0 unless held */
+    union {
+        _Atomic uint64_t holder; /* LOCK, RLOCK: process identity of the owner (owner.h), 0 unless
+                                  * held; BARRIER: the same of the party that runs the action */
+        _Atomic uint64_t joining; /* COND: the group that new waiters join, and how many have */
+    };
     _Atomic uint32_t again; /* RLOCK: how often the owner took it beyond the first time */
     _Atomic uint32_t state; /* type | ALTSEM_EXPORTED */
     int32_t maxvalue;
     uint32_t born;                /* altsem_fork_count() of the maker when it was taken */
-    _Atomic uint64_t word2;       /* COND: the word of the odd groups */
-    _Atomic uint32_t group;       /* COND: the group that is being notified */
-    _Atomic uint32_t left;        /* COND: members of `group` without a notification yet */
-    _Atomic uint32_t joining;     /* COND: members of the next group, still growing */
-    uint32_t next;                /* free list: index of the next free slot, 0 for none */
-    _Atomic uint32_t sleepers[2]; /* sysv: asleep on word, word2, and not yet handed a wake */
+    _Atomic uint64_t word2;   /* COND: the word of the odd groups */
+    _Atomic uint64_t current; /* COND: the group that is being notified, and how many are to be */
+    _Atomic uint32_t tripped_since; /* BARRIER: what ended from this generation on has tripped */
+    uint32_t next;                  /* free list: index of the next free slot, 0 for none */
+    _Atomic uint32_t sleepers[2];   /* sysv: asleep on word, word2, and not yet handed a wake */
 };
 static_assert(sizeof(struct altsem_slot) == ALTSEM_SLOT_BYTES, "a slot is a cache line");
 

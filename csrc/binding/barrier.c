@@ -24,42 +24,51 @@ static int barrier_init(PyObject *self, PyObject *args, PyObject *kwargs) {
 
 /* The last to arrive: runs the action, then releases the others. */
 static int run_action(Primitive *self, PyObject *action, uint32_t generation) {
-    if (action != Py_None) {
-        PyObject *result = PyObject_CallObject(action, NULL);
-        if (!result) {
-            altsem_barrier_abort(self->segment, self->slot);
-            return -EINTR; /* with an exception set */
-        }
-        Py_DECREF(result);
+    PyObject *result = PyObject_CallObject(action, NULL);
+    if (!result) {
+        altsem_barrier_fail(self->segment, self->slot, generation);
+        return -EINTR; /* with an exception set */
     }
+    Py_DECREF(result);
     return altsem_barrier_trip(self->segment, self->slot, generation);
+}
+
+/* As natively, the time begins to run with the first arrival: a newcomer waits without limit until
+ * the action of the generation before is over. */
+static int meet_others(Primitive *self, PyObject *action, int limited, double seconds,
+                       uint32_t *index) {
+    int to_act = action != Py_None, result;
+    int64_t deadline = ALTSEM_FOREVER;
+    uint32_t generation;
+    for (int again = 0;; again = 1) {
+        SLEEP(result, altsem_barrier_arrive(self->segment, self->slot, to_act, ALTSEM_FOREVER, index,
+                                            &generation));
+        if (result == 1) return to_act ? run_action(self, action, generation) : 0;
+        if (result != 0) return result;
+        if (limited && !again) deadline = altsem_deadline_in(seconds);
+        SLEEP(result, altsem_barrier_wait(self->segment, self->slot, generation, deadline));
+        if (result != -EAGAIN) break;
+    }
+    if (result != 0 && result != -EPIPE && result != -ETIMEDOUT)
+        altsem_barrier_withdraw(self->segment, self->slot, generation);
+    return result;
 }
 
 static PyObject *meet(PyObject *op, PyObject *const *args, Py_ssize_t nargs) {
     READY(op);
     Primitive *self = (Primitive *)op;
-    uint32_t index, generation;
+    uint32_t index;
     double seconds;
-    int result;
     if (nargs != 2) {
         PyErr_SetString(PyExc_TypeError, "meet(action, timeout) takes 2 arguments");
         return NULL;
     }
     int limited = parse_timeout(args[1], &seconds);
     if (limited < 0) return NULL;
-    int64_t deadline = limited ? altsem_deadline_in(seconds) : ALTSEM_FOREVER;
-    SLEEP(result, altsem_barrier_arrive(self->segment, self->slot, deadline, &index, &generation));
-    if (result == 1) {
-        result = run_action(self, args[0], generation);
-    } else if (result == 0) {
-        SLEEP(result, altsem_barrier_wait(self->segment, self->slot, generation, deadline));
-        if (result != 0 && result != -EPIPE && result != -ETIMEDOUT)
-            altsem_barrier_withdraw(self->slot, generation);
-    } else if (result == -ETIMEDOUT) {
-        altsem_barrier_abort(self->segment, self->slot);
-    }
+    int result = meet_others(self, args[0], limited, seconds, &index);
     if (result == 0) return PyLong_FromUnsignedLong(index);
     if (result == -EPIPE || result == -ETIMEDOUT) Py_RETURN_NONE;
+    if (result == -EAGAIN) return raise_os(result, "too many wait in one Barrier (2**23-1 already do)");
     return result == -EINTR ? NULL : raise_sleep(result);
 }
 

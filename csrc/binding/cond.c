@@ -1,4 +1,4 @@
-/* cond.c - Cond: the waiting room of a Condition, which brings the lock (synchronize.py). */
+/* cond.c - Cond: the wait queue of a Condition, which brings the lock (synchronize). */
 #include "binding/semlock.h"
 
 #include <errno.h>
@@ -8,48 +8,6 @@ static int cond_init(PyObject *self, PyObject *args, PyObject *kwargs) {
     static char *names[] = {NULL};
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, ":Cond", names)) return -1;
     return primitive_make((Primitive *)self, ALTSEM_COND, 0, 0, "Condition");
-}
-
-static PyObject *enter(PyObject *self, PyObject *unused) {
-    (void)unused;
-    READY(self);
-    uint32_t ticket;
-    int error = altsem_cond_enter(((Primitive *)self)->slot, &ticket);
-    if (error != 0) return raise_os(error, "too many wait for one Condition (2**20-1 already do)");
-    return PyLong_FromUnsignedLong(ticket);
-}
-
-static int parse_ticket(PyObject *object, uint32_t *ticket) {
-    unsigned long number = PyLong_AsUnsignedLong(object);
-    if (number == (unsigned long)-1 && PyErr_Occurred()) return -1;
-    *ticket = (uint32_t)number;
-    return 0;
-}
-
-static PyObject *sleep_in(PyObject *op, PyObject *const *args, Py_ssize_t nargs) {
-    READY(op);
-    Primitive *self = (Primitive *)op;
-    uint32_t ticket;
-    double seconds;
-    int result;
-    if (nargs != 2) {
-        PyErr_SetString(PyExc_TypeError, "sleep(ticket, timeout) takes 2 arguments");
-        return NULL;
-    }
-    int limited = parse_timeout(args[1], &seconds);
-    if (limited < 0 || parse_ticket(args[0], &ticket) != 0) return NULL;
-    int64_t deadline = limited ? altsem_deadline_in(seconds) : ALTSEM_FOREVER;
-    SLEEP(result, altsem_cond_sleep(self->segment, self->slot, ticket, deadline));
-    if (result == 0) Py_RETURN_TRUE;
-    if (result == -ETIMEDOUT) Py_RETURN_FALSE;
-    return result == -EINTR ? NULL : raise_sleep(result);
-}
-
-static PyObject *leave(PyObject *self, PyObject *object) {
-    READY(self);
-    uint32_t ticket;
-    if (parse_ticket(object, &ticket) != 0) return NULL;
-    return PyBool_FromLong(altsem_cond_leave(((Primitive *)self)->slot, ticket));
 }
 
 static PyObject *notify(PyObject *op, PyObject *object) {
@@ -69,7 +27,33 @@ static PyObject *waiters(PyObject *self, PyObject *unused) {
     return PyLong_FromUnsignedLong(altsem_cond_waiters(((Primitive *)self)->slot));
 }
 
-/* --- the whole of Condition.wait, for a lock of ours ------------------------------------------- */
+/* --- Condition.wait ---------------------------------------------------------------------------- */
+
+/* The lock that is given up while waiting: ours, which needs no Python code; or another's, which
+ * `depth` calls of its own methods release and take. */
+typedef struct {
+    SemLock *ours;
+    PyObject *other;
+    uint32_t depth;
+} Held;
+
+static int call_often(PyObject *lock, const char *method, uint32_t times) {
+    for (uint32_t i = 0; i < times; i++) {
+        PyObject *result = PyObject_CallMethod(lock, method, NULL);
+        if (!result) return -1;
+        Py_DECREF(result);
+    }
+    return 0;
+}
+
+static int give_up(Held *held) {
+    if (held->other) return call_often(held->other, "release", held->depth);
+    SemLock *lock = held->ours;
+    if (lock->type == ALTSEM_RLOCK)
+        altsem_rlock_release_all(lock->base.segment, slot_of(lock), &held->depth);
+    else altsem_lock_release(lock->base.segment, slot_of(lock));
+    return 0;
+}
 
 /* Takes the lock, a millisecond at a time where the means to sleep are denied: wait() has to come
  * back with the lock, also to say just that. */
@@ -81,52 +65,44 @@ static int take_somehow(SemLock *lock) {
 }
 
 /* 0, or -1 with an exception: then the lock is not held, as natively. */
-static int take_back(SemLock *lock, uint32_t depth) {
+static int take_back(Held *held) {
+    if (held->other) return call_often(held->other, "acquire", held->depth);
     int result;
-    SLEEP(result, take_somehow(lock));
+    SLEEP(result, take_somehow(held->ours));
     if (result != 0) return -1;
-    if (lock->type == ALTSEM_RLOCK) altsem_rlock_restore(slot_of(lock), depth);
+    if (held->ours->type == ALTSEM_RLOCK) altsem_rlock_restore(slot_of(held->ours), held->depth);
     return 0;
 }
 
-/* With the lock held again: whether a notification came, given how the sleep ended. */
-static int settle(Primitive *room, uint32_t ticket, int slept) {
-    if (slept == 0) return 1;
-    int notified = altsem_cond_leave(room->slot, ticket);
-    /* Interrupted, and will not act on it: let another. */
-    if (notified && slept == -EINTR) altsem_cond_notify(room->segment, room->slot, 1);
-    return notified;
-}
-
-static PyObject *wait_in(Primitive *room, SemLock *lock, PyObject *timeout) {
-    uint32_t ticket, depth = 1;
+/* Leaves the queue at once, with or without the lock: while the lock is taken back, which may take
+ * long and may end in an exception, a notification goes to somebody who waits.  A notification that
+ * had come before is never lost: either wait() returns True, or the next waiter gets it. */
+static PyObject *wait_in(Primitive *queue, Held *held, PyObject *timeout) {
+    uint32_t ticket;
     double seconds;
-    int limited = parse_timeout(timeout, &seconds), error, slept;
+    int limited = parse_timeout(timeout, &seconds), error, slept = -EINTR;
     if (limited < 0) return NULL;
-    if (!semlock_is_mine(lock)) {
-        PyErr_SetString(PyExc_AssertionError, "must acquire() condition before using wait()");
-        return NULL;
-    }
-    if ((error = altsem_cond_enter(room->slot, &ticket)) != 0)
+    if ((error = altsem_cond_enter(queue->slot, &ticket)) != 0)
         return raise_os(error, "too many wait for one Condition (2**20-1 already do)");
     int64_t deadline = limited ? altsem_deadline_in(seconds) : ALTSEM_FOREVER;
-    if (lock->type == ALTSEM_RLOCK)
-        altsem_rlock_release_all(lock->base.segment, slot_of(lock), &depth);
-    else altsem_lock_release(lock->base.segment, slot_of(lock));
-    SLEEP(slept, altsem_cond_sleep(room->segment, room->slot, ticket, deadline));
+    int released = give_up(held) == 0;
+    if (released) SLEEP(slept, altsem_cond_sleep(queue->segment, queue->slot, ticket, deadline));
+    int notified = slept == 0 || altsem_cond_leave(queue->slot, ticket);
     PyObject *type = NULL, *value = NULL, *trace = NULL;
     if (slept == -EINTR) PyErr_Fetch(&type, &value, &trace);
-    if (take_back(lock, depth) != 0) {
+    int failed = released && take_back(held) != 0;
+    if (notified && (failed || slept == -EINTR)) altsem_cond_notify(queue->segment, queue->slot, 1);
+    if (failed) {
         Py_XDECREF(type), Py_XDECREF(value), Py_XDECREF(trace);
         return NULL;
     }
-    int notified = settle(room, ticket, slept);
     if (slept == -EINTR) {
         PyErr_Restore(type, value, trace);
         return NULL;
     }
-    if (slept != 0 && slept != -ETIMEDOUT) return raise_sleep(slept);
-    return PyBool_FromLong(notified);
+    if (notified) Py_RETURN_TRUE;
+    if (slept == -ETIMEDOUT) Py_RETURN_FALSE;
+    return raise_sleep(slept);
 }
 
 PyObject *module_cond_wait(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
@@ -134,27 +110,41 @@ PyObject *module_cond_wait(PyObject *module, PyObject *const *args, Py_ssize_t n
     if (nargs != 3 || !PyObject_TypeCheck(args[0], state->cond) ||
         !(PyObject_TypeCheck(args[1], state->lock) || PyObject_TypeCheck(args[1], state->rlock))) {
         PyErr_SetString(PyExc_TypeError,
-                        "cond_wait(room, lock, timeout) takes a Cond and a Lock or "
+                        "cond_wait(cond, lock, timeout) takes a Cond and a Lock or "
                         "RLock of altsem");
         return NULL;
     }
     READY(args[0]);
     READY(args[1]);
-    return wait_in((Primitive *)args[0], (SemLock *)args[1], args[2]);
+    if (!semlock_is_mine((SemLock *)args[1])) {
+        PyErr_SetString(PyExc_AssertionError, "must acquire() condition before using wait()");
+        return NULL;
+    }
+    Held held = {.ours = (SemLock *)args[1], .depth = 1};
+    return wait_in((Primitive *)args[0], &held, args[2]);
+}
+
+static PyObject *wait_with(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
+    READY(self);
+    if (nargs != 3) {
+        PyErr_SetString(PyExc_TypeError, "wait_with(lock, depth, timeout) takes 3 arguments");
+        return NULL;
+    }
+    int depth;
+    if (parse_int(args[1], &depth) != 0) return NULL;
+    Held held = {.other = args[0], .depth = depth > 0 ? (uint32_t)depth : 0};
+    return wait_in((Primitive *)self, &held, args[2]);
 }
 
 static PyMethodDef methods[] = {
-    {"enter", enter, METH_NOARGS, "Lock held: take a place; returns a ticket."},
-    {"sleep", (PyCFunction)(void (*)(void))sleep_in, METH_FASTCALL,
-     "sleep(ticket, timeout): lock not held: wait to be notified, at most `timeout` seconds."},
-    {"leave", leave, METH_O,
-     "Lock held: give the place up; returns whether a notification had come after all."},
-    {"notify", notify, METH_O, "Lock held: notify up to n; returns how many were."},
+    {"wait_with", (PyCFunction)(void (*)(void))wait_with, METH_FASTCALL,
+     "wait_with(lock, depth, timeout): Condition.wait for any lock, held `depth` times."},
+    {"notify", notify, METH_O, "Notify up to n; returns how many were."},
     {"waiters", waiters, METH_NOARGS, "How many wait and have not been notified."},
     {NULL, NULL, 0, NULL},
 };
 static PyType_Slot slots[] = {
-    {Py_tp_doc, "The waiting room of a Condition."},
+    {Py_tp_doc, "The wait queue of a Condition."},
     {Py_tp_init, cond_init},
     {Py_tp_methods, methods},
     {0, NULL},

@@ -70,7 +70,7 @@ static PyMethodDef functions[] = {
     {"sem_unlink", module_sem_unlink, METH_O,
      "sem_unlink(name, /)\n--\n\nRemove a named semaphore.  Raises FileNotFoundError."},
     {"cond_wait", (PyCFunction)(void (*)(void))module_cond_wait, METH_FASTCALL,
-     "cond_wait(room, lock, timeout): Condition.wait for a Lock or RLock of ours."},
+     "cond_wait(cond, lock, timeout): Condition.wait for a Lock or RLock of ours."},
     {"own_methods", module_own_methods, METH_O,
      "own_methods(class): a decorator that gives a subclass of SemLock its hot methods directly."},
     {"shm_open", (PyCFunction)(void (*)(void))module_shm_open, METH_VARARGS | METH_KEYWORDS,

@@ -25,7 +25,7 @@
 static altsem_segment *filling; /* holds a reference of its own */
 
 int altsem_slot_init(altsem_slot *slot, int type, int64_t value, int64_t maxvalue) {
-    uint64_t word = 0, word2 = 0;
+    uint64_t word = 0, joining = 0;
     switch (type) {
     case ALTSEM_SEM:
         if (value < 0 || value > ALTSEM_VALUE_MAX) return -EINVAL;
@@ -41,7 +41,7 @@ int altsem_slot_init(altsem_slot *slot, int type, int64_t value, int64_t maxvalu
         word = (uint64_t)value;
         break;
     case ALTSEM_COND:
-        word2 = UINT64_C(1) << 20; /* the odd word belongs to group 1 (cond.c) */
+        joining = UINT64_C(1) << 32; /* group 1 is the first that has members (cond.c) */
         break;
     case ALTSEM_BARRIER:
         if (maxvalue < 1) return -EINVAL;
@@ -52,7 +52,7 @@ int altsem_slot_init(altsem_slot *slot, int type, int64_t value, int64_t maxvalu
     if (maxvalue < INT32_MIN || maxvalue > INT32_MAX) return -EINVAL;
     memset(slot, 0, sizeof *slot);
     atomic_store_explicit(&slot->word, word, memory_order_relaxed);
-    atomic_store_explicit(&slot->word2, word2, memory_order_relaxed);
+    if (joining) atomic_store_explicit(&slot->joining, joining, memory_order_relaxed);
     slot->maxvalue = (int32_t)maxvalue;
     slot->born = altsem_forks;
     atomic_store_explicit(&slot->state, (uint32_t)type, memory_order_release);

@@ -1,126 +1,226 @@
 /* barrier.c - a rendezvous of a fixed number of parties, without a lock.
  *
- * Whoever dies in it blocks nobody: there is no lock to die with, and no draining phase that the
- * dead would have to leave.  (A party that dies asleep stays counted; the generation goes on to trip
- * when the others have come.)
+ * Promise: the parties of a generation pass together, each with an index of its own; and whoever is
+ * killed blocks nobody.  There is no lock to be killed with, and no draining phase that a killed party
+ * would have to leave.  A party killed asleep stays counted until its generation ends.
  *
- *    63 62                32 31          16 15            0
- *   +--+--------------------+--------------+---------------+
- *   |B |      arrived       |  generation  |    history    |
- *   +--+--------------------+--------------+---------------+
- *   B: broken.  history: bit i tells how generation - 1 - i ended: 0 tripped, 1 broken or reset.
+ *    63 62             40 39            8 7         0
+ *   +--+-----------------+---------------+-----------+
+ *   |C | arrived, or who |  generation   | outcomes  |
+ *   +--+-----------------+---------------+-----------+
+ *   C: closed, nobody can arrive.  If `who` is 0 the barrier is broken; else all have arrived, and the
+ *   last one, the thread with this kernel id, runs the action.
+ *   outcomes: two bits for each of the last four generations, the latest in bits 0 and 1.
  *
- *   state                    step            next state
- *   -----------------------  --------------  ----------------------------------------------
- *   not broken, n < parties  arrive          n+1; the last one (n+1 == parties) runs the action
- *   n == parties             trip, the last  generation+1, history<<1,   n = 0, wake all
- *   not broken               abort           generation+1, history<<1|1, n = 0, B, wake all
- *   broken, or n > 0         reset           generation+1, history<<1|1, n = 0, no B, wake all
+ *   state            step             outcome     next state, and wakes all
+ *   ---------------  ---------------  ----------  -------------------------------------------
+ *   open, n arrived  arrive, not last             open, n + 1
+ *                    arrive, last     tripped     next generation: open, 0
+ *                    arrive, last, to             closed, who (wakes nobody)
+ *                    run an action
+ *                    withdraw, n = 1              open, 0 (wakes nobody)
+ *                    withdraw, n > 1  begun anew  next generation: open, 0
+ *                    time over        broken      next generation: broken
+ *   closed, who      trip             tripped     next generation: open, 0
+ *                    action failed,   broken      next generation: broken
+ *                    or who is dead
+ *   not broken       abort            broken      next generation: broken
+ *   any              reset            broken      next generation: open, 0
+ *
+ * Every row is one compare-and-swap, so there is nothing between arriving and releasing the others
+ * where the last party could be killed, unless it runs an action.  Then the word names it, and whoever
+ * waits looks at the end of each slice (word.h) whether it still lives.  Only proof counts
+ * (process/judge.c): a party of another PID namespace, or one that /proc hides, is never taken for dead
+ * as long as the kernel knows its number.  Who it is stands in the same step that closes; by `holder`,
+ * which is written afterwards, one is known whose number was given to another thread since.
+ *
+ * Once a generation is closed no timeout breaks it, and a newcomer waits for its end: all have
+ * arrived, and what the action takes is nobody's delay.
+ *
+ * A party that withdraws would leave a gap in the indexes of those that arrived before and after it.  So
+ * the others begin anew: they are woken, arrive again in the next generation, and get new indexes.
  *
  * Every end of a generation changes the low half, on which its waiters sleep.  A waiter that comes
- * back finds how its own generation ended even when up to 16 more have ended since; one that slept
- * through more than that takes it for tripped.
+ * back finds how its own generation ended by the outcomes, even when three more have ended since.  When
+ * more have, `tripped_since` tells: if no generation from its own on ended badly, its own has tripped.
+ * Else it takes its own for broken, rather than pass a barrier that may not have tripped.
  */
+#define _GNU_SOURCE
 #include <errno.h>
+#include <signal.h>
+#include <unistd.h>
 
+#include "process/owner.h"
 #include "wait/spin.h"
 #include "wait/wait.h"
 
-#define BROKEN (UINT64_C(1) << 63)
-#define ONE (UINT64_C(1) << 32)
+#define CLOSED (UINT64_C(1) << 63)
+#define MOST UINT32_C(0x7fffff) /* arrivals that can be counted: twice as many as there are threads */
+#define COUNT_AT 40
+#define GENERATION_AT 8
+#define OUTCOMES 4
 
-static uint32_t arrived(uint64_t word) { return altsem_high(word) & 0x7fffffff; }
-static uint32_t generation_of(uint64_t word) { return altsem_low(word) >> 16; }
+enum outcome { TRIPPED, BROKEN, BEGUN_ANEW, NOT_ENDED };
 
-static uint64_t ended(uint64_t word, uint32_t how) {
-    uint32_t generation = (generation_of(word) + 1) & 0xffff;
-    return generation << 16 | ((altsem_low(word) << 1 | how) & 0xffff);
+static uint32_t count_of(uint64_t word) { return (uint32_t)(word >> COUNT_AT) & MOST; }
+static uint32_t generation_of(uint64_t word) { return (uint32_t)(word >> GENERATION_AT); }
+static int is_broken(uint64_t word) { return (word & CLOSED) && count_of(word) == 0; }
+static int is_full(uint64_t word) { return (word & CLOSED) && count_of(word) != 0; }
+
+static uint64_t get(const altsem_slot *slot) {
+    return atomic_load_explicit(&slot->word, memory_order_acquire);
 }
 
-/* 0 tripped, -EPIPE broken or reset, -EAGAIN not ended yet. */
-static int outcome(uint64_t word, uint32_t generation) {
-    uint32_t since = (generation_of(word) - generation) & 0xffff;
-    if (since == 0) return -EAGAIN;
-    return since <= 16 && (altsem_low(word) >> (since - 1) & 1) ? -EPIPE : 0;
+/* No generation before `generation` can be taken for tripped any more unless the outcomes say so. */
+static void raise_tripped_since(altsem_slot *slot, uint32_t generation) {
+    uint32_t seen = atomic_load_explicit(&slot->tripped_since, memory_order_relaxed);
+    while ((int32_t)(generation - seen) > 0)
+        if (atomic_compare_exchange_weak_explicit(&slot->tripped_since, &seen, generation,
+                                                  memory_order_relaxed, memory_order_relaxed))
+            return;
 }
 
-int altsem_barrier_arrive(altsem_segment *segment, altsem_slot *slot, int64_t deadline,
+/* Ends the generation of *seen and wakes its waiters.  0: somebody has made another step; *seen is
+ * what the word holds now. */
+static int end(altsem_segment *segment, altsem_slot *slot, uint64_t *seen, enum outcome how,
+               int broken) {
+    uint32_t next = generation_of(*seen) + 1, outcomes = (1u << 2 * OUTCOMES) - 1;
+    /* Before the step: whoever sees the new generation sees this too. */
+    if (how != TRIPPED) raise_tripped_since(slot, next);
+    uint64_t word = (uint64_t)next << GENERATION_AT | ((*seen << 2 | how) & outcomes);
+    if (!atomic_compare_exchange_strong_explicit(&slot->word, seen, broken ? word | CLOSED : word,
+                                                 memory_order_acq_rel, memory_order_acquire))
+        return 0;
+    altsem_wake(segment, slot, ALTSEM_WORD, UINT32_MAX);
+    return 1;
+}
+
+static enum outcome outcome(const altsem_slot *slot, uint64_t word, uint32_t generation) {
+    uint32_t since = generation_of(word) - generation;
+    if (since == 0) return NOT_ENDED;
+    if (since <= OUTCOMES) return (enum outcome)(word >> 2 * (since - 1) & 3);
+    uint32_t first = atomic_load_explicit(&slot->tripped_since, memory_order_relaxed);
+    return first - 1 - generation < since ? BROKEN : TRIPPED;
+}
+
+/* --- the party that runs the action ------------------------------------------------------------- */
+
+static uint64_t closed_by(uint64_t word, uint32_t tid) {
+    uint64_t rest = word & ((UINT64_C(1) << COUNT_AT) - 1);
+    return CLOSED | (uint64_t)(tid < MOST ? tid : MOST) << COUNT_AT | rest;
+}
+
+/* Whether it is proved that `who` is dead. */
+static int is_dead(altsem_segment *segment, const altsem_slot *slot, uint64_t word) {
+    (void)slot;
+    uint32_t here = altsem_segment_namespace(segment);
+    if (here == 0 || here != altsem_pid_namespace() || count_of(word) == MOST) return 0;
+    if (kill((pid_t)count_of(word), 0) != 0 && errno == ESRCH) return 1;
+    return altsem_id_of(count_of(word)) == 0 && altsem_id_of((uint32_t)getpid()) == altsem_self();
+}
+
+/* After a slice, or a signal.  Whether the generation has ended now. */
+static int ended_by_death(altsem_segment *segment, altsem_slot *slot, uint64_t seen) {
+    return is_full(seen) && is_dead(segment, slot, seen) && end(segment, slot, &seen, BROKEN, 1);
+}
+
+/* ------------------------------------------------------------------------------------------------ */
+
+int altsem_barrier_arrive(altsem_segment *segment, altsem_slot *slot, int to_act, int64_t deadline,
                           uint32_t *index, uint32_t *generation) {
-    uint32_t parties = (uint32_t)slot->maxvalue;
-    uint64_t seen = atomic_load_explicit(&slot->word, memory_order_acquire);
+    uint32_t parties = (uint32_t)slot->maxvalue, tid = altsem_my_tid();
+    uint64_t seen = get(slot);
     for (int result = 0;;) {
-        if (seen & BROKEN) return -EPIPE;
-        if (arrived(seen) < parties) {
-            if (!altsem_step(&slot->word, &seen, seen + ONE, memory_order_acq_rel)) continue;
-            *index = arrived(seen);
-            *generation = generation_of(seen);
-            return *index + 1 == parties;
+        if (is_broken(seen)) return -EPIPE;
+        *index = count_of(seen);
+        *generation = generation_of(seen);
+        if (is_full(seen)) {
+            if (result != 0 && !(result == -EINTR && ended_by_death(segment, slot, seen)))
+                return result;
+            result = altsem_sleep(segment, slot, ALTSEM_WORD, altsem_low(seen), deadline);
+            seen = get(slot);
+        } else if (*index + 1 < parties) {
+            if (*index == MOST) return -EAGAIN;
+            if (altsem_step(&slot->word, &seen, seen + (UINT64_C(1) << COUNT_AT),
+                            memory_order_acq_rel))
+                return 0;
+        } else if (!to_act) {
+            if (end(segment, slot, &seen, TRIPPED, 0)) return 1;
+        } else if (altsem_step(&slot->word, &seen, closed_by(seen, tid), memory_order_acq_rel)) {
+            return 1;
         }
-        if (result != 0) return result; /* the last one is still busy with its action */
-        result = altsem_sleep(segment, slot, ALTSEM_WORD, altsem_low(seen), deadline);
-        seen = atomic_load_explicit(&slot->word, memory_order_acquire);
     }
 }
 
 int altsem_barrier_wait(altsem_segment *segment, altsem_slot *slot, uint32_t generation,
                         int64_t deadline) {
-    uint64_t seen = atomic_load_explicit(&slot->word, memory_order_acquire);
-    for (int result = 0;;) {
-        int answer = outcome(seen, generation);
-        if (answer != -EAGAIN) return answer;
-        if (result == -ETIMEDOUT) {
-            /* Breaks this generation, unless it ended at the last moment. */
-            if (!altsem_step(&slot->word, &seen, ended(seen, 1) | BROKEN, memory_order_acq_rel))
-                continue;
-            altsem_wake(segment, slot, ALTSEM_WORD, UINT32_MAX);
-            return -ETIMEDOUT;
+    uint64_t seen = get(slot);
+    for (int result = deadline == ALTSEM_NOW ? -ETIMEDOUT : 0;;) {
+        switch (outcome(slot, seen, generation)) {
+        case TRIPPED: return 0;
+        case BROKEN: return -EPIPE;
+        case BEGUN_ANEW: return -EAGAIN;
+        case NOT_ENDED: break;
+        }
+        if (is_full(seen)) {
+            deadline = ALTSEM_FOREVER;
+            if (result == -ETIMEDOUT) result = 0;
+            if (result == -EINTR && ended_by_death(segment, slot, seen)) result = 0;
+        } else if (result == -ETIMEDOUT) {
+            if (end(segment, slot, &seen, BROKEN, 1)) return -ETIMEDOUT;
+            continue;
         }
         if (result != 0) return result;
         altsem_spinner spinner = {&slot->word, ALTSEM_UNTIL_CHANGE, altsem_low(seen), 0, deadline};
         if (!altsem_spin(&spinner))
             result = altsem_sleep(segment, slot, ALTSEM_WORD, altsem_low(seen), deadline);
-        seen = atomic_load_explicit(&slot->word, memory_order_acquire);
+        seen = get(slot);
     }
 }
 
-void altsem_barrier_withdraw(altsem_slot *slot, uint32_t generation) {
-    uint64_t seen = altsem_load(&slot->word);
-    do {
-        uint32_t n = arrived(seen);
-        if (generation_of(seen) != generation || n == 0 || n >= (uint32_t)slot->maxvalue) return;
-    } while (!altsem_step(&slot->word, &seen, seen - ONE, memory_order_relaxed));
+void altsem_barrier_withdraw(altsem_segment *segment, altsem_slot *slot, uint32_t generation) {
+    uint64_t seen = get(slot);
+    while (generation_of(seen) == generation && !(seen & CLOSED) && count_of(seen) != 0) {
+        if (count_of(seen) > 1) {
+            if (end(segment, slot, &seen, BEGUN_ANEW, 0)) return;
+        } else if (altsem_step(&slot->word, &seen, seen - (UINT64_C(1) << COUNT_AT),
+                               memory_order_acq_rel)) {
+            return;
+        }
+    }
 }
 
-int altsem_barrier_trip(altsem_segment *segment, altsem_slot *slot, uint32_t generation) {
-    uint64_t seen = altsem_load(&slot->word);
+static int end_action(altsem_segment *segment, altsem_slot *slot, uint32_t generation,
+                      enum outcome how) {
+    uint64_t seen = get(slot);
     do {
-        if (generation_of(seen) != generation) return -EPIPE; /* broken while the action ran */
-    } while (!altsem_step(&slot->word, &seen, ended(seen, 0), memory_order_acq_rel));
-    altsem_wake(segment, slot, ALTSEM_WORD, UINT32_MAX);
+        if (generation_of(seen) != generation || !is_full(seen)) return -EPIPE;
+    } while (!end(segment, slot, &seen, how, how == BROKEN));
     return 0;
 }
 
+int altsem_barrier_trip(altsem_segment *segment, altsem_slot *slot, uint32_t generation) {
+    return end_action(segment, slot, generation, TRIPPED);
+}
+
+void altsem_barrier_fail(altsem_segment *segment, altsem_slot *slot, uint32_t generation) {
+    end_action(segment, slot, generation, BROKEN);
+}
+
 void altsem_barrier_abort(altsem_segment *segment, altsem_slot *slot) {
-    uint64_t seen = altsem_load(&slot->word);
-    do {
-        if (seen & BROKEN) return;
-    } while (!altsem_step(&slot->word, &seen, ended(seen, 1) | BROKEN, memory_order_acq_rel));
-    altsem_wake(segment, slot, ALTSEM_WORD, UINT32_MAX);
+    uint64_t seen = get(slot);
+    while (!is_broken(seen) && !end(segment, slot, &seen, BROKEN, 1)) continue;
 }
 
 void altsem_barrier_reset(altsem_segment *segment, altsem_slot *slot) {
-    uint64_t seen = altsem_load(&slot->word);
-    do {
-        if (!(seen & BROKEN) && arrived(seen) == 0) return;
-    } while (!altsem_step(&slot->word, &seen, ended(seen, 1), memory_order_acq_rel));
-    altsem_wake(segment, slot, ALTSEM_WORD, UINT32_MAX);
+    uint64_t seen = get(slot);
+    while ((seen & CLOSED) || count_of(seen) != 0)
+        if (end(segment, slot, &seen, is_broken(seen) ? TRIPPED : BROKEN, 0)) return; /* or nobody's */
 }
 
 uint32_t altsem_barrier_waiting(const altsem_slot *slot) {
-    uint32_t n = arrived(altsem_load(&slot->word));
-    return n < (uint32_t)slot->maxvalue ? n : 0; /* all there: they are leaving, as in threading */
+    uint64_t seen = get(slot);
+    return seen & CLOSED ? 0 : count_of(seen);
 }
 
-int altsem_barrier_broken(const altsem_slot *slot) {
-    return (altsem_load(&slot->word) & BROKEN) != 0;
-}
+int altsem_barrier_broken(const altsem_slot *slot) { return is_broken(get(slot)); }

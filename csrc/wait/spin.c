@@ -193,7 +193,7 @@ static int yield_twice(const altsem_spinner *spinner, struct history *history) {
     if (waits % RECOUNT_CPUS_ONE_IN == RECOUNT_CPUS_ONE_IN - 1) altsem_cpus_forget();
     if (sleepers_first(spinner, altsem_load(spinner->word))) return 0;
     int64_t now = altsem_clock();
-    if (now < get(no_yield_until) || !likely(history)) return 0;
+    if (spinner->deadline <= now || now < get(no_yield_until) || !likely(history)) return 0;
     for (int i = 0; i < 2; i++) {
         now = yield(now);
         if (is_there(spinner, altsem_load(spinner->word))) {
@@ -213,8 +213,8 @@ int altsem_spin(const altsem_spinner *spinner) {
                      now < get(history->cool_down_until);
     if (only_short && !likely(history)) return 0;
     int64_t limit = only_short ? SHORT_SPIN : LONG_SPIN;
+    if (spinner->deadline <= now) return 0; /* first: the difference to ALTSEM_NOW is no number */
     if (spinner->deadline - now < limit) limit = spinner->deadline - now;
-    if (limit <= 0) return 0;
     return spin(spinner, history, now, limit);
 }
 

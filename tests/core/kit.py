@@ -43,7 +43,7 @@ ENAMETOOLONG = -errno.ENAMETOOLONG
 EPROTONOSUPPORT = -errno.EPROTONOSUPPORT
 
 _FORMATS = {4: "=I", 8: "=Q"}
-_WIDE = {"word", "holder", "word2", "magic", "size"}
+_WIDE = {"word", "holder", "word2", "current", "joining", "magic", "size"}
 
 
 class Thing:
@@ -152,6 +152,12 @@ class Kit:
 
     def out(self, kind: str) -> Any:
         return self.ffi.new(kind + " *")
+
+    def header_field(self, thing: Thing, name: str, size: int = 4) -> memoryview:
+        """The bytes of a field in the header of a segment."""
+        start = self.ffi.cast("char *", thing.slot) - thing.offset
+        at = getattr(self.lib, "at_header_" + name)
+        return memoryview(self.ffi.buffer(start + at, size))
 
     # --- segments and names -----------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .processes import Source
 
 MAGIC = 0x6D65733174746C61
-LAYOUT = 1
+LAYOUT = 2
 SLOT_BYTES = 64
 HEADER_SLOTS = 2
 NOBODY = 0x80000000
@@ -27,8 +27,8 @@ LOCKS = (2, 3)
 
 # magic, layout, backend, id, size, slots, pid namespace, maker, slot bytes, foreign
 _HEADER = struct.Struct("=QII16sQIIIII")
-# word, holder, again, state, maxvalue, born, word2, group, left, joining
-_SLOT = struct.Struct("=QQIIiIQIII")
+# word, holder (of a condition: joining), again, state, maxvalue, born, word2, current
+_SLOT = struct.Struct("=QQIIiIQQ")
 _LOOKS = 50
 
 
@@ -112,7 +112,7 @@ def read_slots(source: Source, header: Header) -> list[Slot]:
 
 def _slot(number: int, data: bytes) -> Slot | None:
     """The primitive in the bytes of a slot, None if there is none."""
-    word, holder, again, state, maxvalue, _, _, _, left, joining = _SLOT.unpack_from(data)
+    word, holder, again, state, maxvalue, _, _, current = _SLOT.unpack_from(data)
     kind = state & 0xFF
     if kind not in TYPES:
         return None
@@ -124,8 +124,8 @@ def _slot(number: int, data: bytes) -> Slot | None:
             return Slot(number, name, int(low == 0), high, held_by_nobody=low == NOBODY)
         return Slot(number, name, 0, high, low, holder, again)
     if name == "Condition":
-        return Slot(number, name, 0, left + joining)
+        return Slot(number, name, 0, (current & 0xFFFFFFFF) + (holder & 0x7FFFFFFF))
     if name == "Barrier":
-        arrived = high & 0x7FFFFFFF
-        return Slot(number, name, maxvalue, arrived if arrived < maxvalue else 0)
+        closed = high >> 31
+        return Slot(number, name, maxvalue, 0 if closed else high >> 8)
     return Slot(number, name, low & 1 if name == "Event" else low, high)

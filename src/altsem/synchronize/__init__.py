@@ -136,32 +136,10 @@ class Condition(_native.Condition):
         """
         if self._direct:
             return _core.cond_wait(self._room, self._lock, timeout)
-        return self._wait_with_foreign_lock(timeout)
-
-    def _wait_with_foreign_lock(self, timeout: float | None) -> bool:
         semlock = self._lock._semlock
         if not semlock._is_mine():
             raise AssertionError("must acquire() condition before using wait()")
-        if timeout is not None and timeout != timeout:
-            raise ValueError("timeout is NaN, which is no number of seconds")
-        room = self._room
-        depth = semlock._count()
-        ticket = room.enter()
-        for _ in range(depth):
-            self._lock.release()
-        notified = False
-        interrupted = True
-        try:
-            notified = room.sleep(ticket, timeout)
-            interrupted = False
-        finally:
-            for _ in range(depth):
-                self._lock.acquire()
-            if not notified:
-                notified = room.leave(ticket)
-                if notified and interrupted:
-                    room.notify(1)  # this one will not act on it: let another
-        return notified
+        return self._room.wait_with(self._lock, semlock._count(), timeout)
 
     def notify(self, n: int = 1) -> None:
         """Wake n of those who wait.  Raises AssertionError if the calling thread does not hold

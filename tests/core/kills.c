@@ -1,0 +1,350 @@
+/* kills.c - kills a process after 0, 1, 2, ... instructions of a call of the core, and looks whether
+ * those it leaves behind go on.
+ *
+ *   kills SCENARIO STRIDE FIRST    after instruction FIRST, FIRST + STRIDE, ...
+ *   kills                          lists the scenarios
+ *
+ * For each kill there is a primitive of its own, with threads that sleep on it.  A child makes the call
+ * step by step (ptrace), and is killed.  Then a survivor does what survivors do.  A kill may swallow a
+ * wake; so a sleeper may sleep until its slice ends, a second at the most, but must go then: no call
+ * that it makes after the survivor has acted may last for a slice.  Slices are counted, not seconds, so
+ * a machine under load changes nothing.
+ *
+ * Prints how many instructions and kills there were, and a line per sleeper that did not come back in
+ * time, or with a wrong answer.  Exit 77: processes cannot be traced here.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "altsem.h"
+
+#define MOST_SLEEPERS 3
+#define PATIENCE 30 /* s */
+#define BATCH 64 /* tests at a time, each with some threads */
+#define ALL UINT32_MAX
+
+typedef struct test test;
+typedef struct sleeper {
+    test *of;
+    pthread_t thread;
+    _Atomic pid_t tid;
+    _Atomic int done;
+    _Atomic int late; /* slices that it slept through after the survivor had acted */
+    int answer;
+    uint32_t ticket;
+} sleeper;
+
+typedef struct scenario {
+    const char *name;
+    int type;
+    int64_t value, maxvalue;
+    int sleepers;
+    void (*enter)(sleeper *);  /* in order, before the sleeper's thread starts */
+    int (*sleep)(sleeper *);   /* once: -EINTR after a slice */
+    void (*before)(test *);    /* in the child, not traced */
+    void (*call)(test *);      /* in the child, traced */
+    void (*survive)(test *);   /* in a thread of its own */
+    int may_break;             /* -EPIPE is as good an answer as 0 */
+} scenario;
+
+struct test {
+    const scenario *what;
+    altsem_segment *segment;
+    altsem_slot *slot;
+    sleeper sleepers[MOST_SLEEPERS];
+    uint32_t ticket, index, generation; /* of the child */
+    _Atomic int acted;                  /* nothing more has to be done for the sleepers */
+};
+
+static void nap(void) { nanosleep(&(struct timespec){0, 1000000}, NULL); }
+
+/* --- conditions --------------------------------------------------------------------------------- */
+
+static void cond_enter(sleeper *me) { altsem_cond_enter(me->of->slot, &me->ticket); }
+static int cond_sleep(sleeper *me) {
+    return altsem_cond_sleep(me->of->segment, me->of->slot, me->ticket, ALTSEM_FOREVER);
+}
+static void notify_one(test *t) { altsem_cond_notify(t->segment, t->slot, 1); }
+static void notify_two(test *t) { altsem_cond_notify(t->segment, t->slot, 2); }
+static void notify_all(test *t) { altsem_cond_notify(t->segment, t->slot, ALL); }
+static void child_enters(test *t) { altsem_cond_enter(t->slot, &t->ticket); }
+static void child_leaves(test *t) { altsem_cond_leave(t->slot, t->ticket); }
+static void child_takes(test *t) {
+    altsem_cond_sleep(t->segment, t->slot, t->ticket, ALTSEM_NOW);
+}
+static void enter_and_notify(test *t) {
+    child_enters(t);
+    notify_one(t);
+}
+
+/* --- barriers ----------------------------------------------------------------------------------- */
+
+static int party(test *t, uint32_t *generation, int *arrived) {
+    uint32_t index;
+    if (!*arrived) {
+        int answer = altsem_barrier_arrive(t->segment, t->slot, 0, ALTSEM_FOREVER, &index, generation);
+        if (answer != 0) return answer == 1 ? 0 : answer;
+        *arrived = 1;
+    }
+    int answer = altsem_barrier_wait(t->segment, t->slot, *generation, ALTSEM_FOREVER);
+    if (answer == -EAGAIN) *arrived = 0;
+    return answer == -EAGAIN ? -ECANCELED : answer; /* look again, but no slice has ended */
+}
+static void barrier_enter(sleeper *me) {
+    uint32_t index;
+    altsem_barrier_arrive(me->of->segment, me->of->slot, 0, ALTSEM_FOREVER, &index, &me->ticket);
+}
+static int barrier_sleep(sleeper *me) {
+    int arrived = 1, answer;
+    while ((answer = party(me->of, &me->ticket, &arrived)) == -ECANCELED) continue;
+    return answer;
+}
+static void *extra_party(void *arg) {
+    test *t = arg;
+    uint32_t generation;
+    int arrived = 0, answer;
+    while ((answer = party(t, &generation, &arrived)) == -EINTR || answer == -ECANCELED) continue;
+    return NULL;
+}
+static int are_done(test *t) {
+    for (int i = 0; i < t->what->sleepers; i++)
+        if (!t->sleepers[i].done) return 0;
+    return 1;
+}
+/* Brings as many as are missing once those who sleep are counted; none if it has ended, or will when
+ * they look after the one that runs the action. */
+static void complete(test *t) {
+    if (t->what->may_break && altsem_barrier_waiting(t->slot) == 0) t->acted = 1;
+    while ((int)altsem_barrier_waiting(t->slot) < t->what->sleepers) {
+        if (are_done(t)) return;
+        nap();
+    }
+    int missing = (int)t->what->maxvalue - (int)altsem_barrier_waiting(t->slot);
+    pthread_t threads[4];
+    for (int i = 0; i < missing; i++) pthread_create(&threads[i], NULL, extra_party, t);
+    for (int i = 0; i < missing; i++) pthread_join(threads[i], NULL);
+}
+static void child_arrives(test *t) {
+    altsem_barrier_arrive(t->segment, t->slot, 0, ALTSEM_FOREVER, &t->index, &t->generation);
+}
+static void child_arrives_to_act(test *t) {
+    altsem_barrier_arrive(t->segment, t->slot, 1, ALTSEM_FOREVER, &t->index, &t->generation);
+}
+static void child_acts(test *t) {
+    child_arrives_to_act(t);
+    altsem_barrier_trip(t->segment, t->slot, t->generation);
+}
+static void child_trips(test *t) { altsem_barrier_trip(t->segment, t->slot, t->generation); }
+static void child_fails(test *t) { altsem_barrier_fail(t->segment, t->slot, t->generation); }
+static void child_withdraws(test *t) {
+    altsem_barrier_withdraw(t->segment, t->slot, t->generation);
+}
+static void child_times_out(test *t) {
+    altsem_barrier_wait(t->segment, t->slot, t->generation, ALTSEM_NOW);
+}
+static void aborts(test *t) { altsem_barrier_abort(t->segment, t->slot); }
+static void resets(test *t) { altsem_barrier_reset(t->segment, t->slot); }
+
+/* --- locks, semaphores, events ------------------------------------------------------------------ */
+
+static void nothing(sleeper *me) { (void)me; }
+static int lock_sleep(sleeper *me) {
+    int answer = altsem_lock_wait(me->of->segment, me->of->slot, ALTSEM_FOREVER);
+    if (answer == 0) altsem_lock_release(me->of->segment, me->of->slot);
+    return answer;
+}
+static void releases(test *t) { altsem_lock_release(t->segment, t->slot); }
+/* The sleepers take it in turn once it is free; nobody frees it for a second time. */
+static void releases_if_held(test *t) {
+    if (altsem_lock_owner_tid(t->slot) == 0 && !altsem_lock_is_free(t->slot)) releases(t);
+}
+static int sem_sleep(sleeper *me) {
+    return altsem_sem_wait(me->of->segment, me->of->slot, ALTSEM_FOREVER);
+}
+static void posts(test *t) { altsem_sem_post(t->segment, t->slot, ALTSEM_VALUE_MAX); }
+static void posts_twice(test *t) {
+    posts(t);
+    posts(t);
+}
+static void event_enter(sleeper *me) { me->ticket = altsem_event_now(me->of->slot); }
+static int event_sleep(sleeper *me) {
+    return altsem_event_wait(me->of->segment, me->of->slot, me->ticket, ALTSEM_FOREVER);
+}
+static void sets(test *t) { altsem_event_set(t->segment, t->slot); }
+
+#define COND(name, sleepers, before, call)                                                         \
+    {name, ALTSEM_COND, 0, 0, sleepers, cond_enter, cond_sleep, before, call, notify_all, 0}
+#define BARRIER(name, parties, sleepers, before, call, survive, may_break)                         \
+    {name,         ALTSEM_BARRIER, 0,    parties, sleepers, barrier_enter, barrier_sleep,           \
+     before,       call,           survive, may_break}
+static const scenario scenarios[] = {
+    COND("notify-one", 2, NULL, notify_one),
+    COND("notify-second", 3, notify_one, notify_one),
+    COND("notify-all", 3, NULL, notify_all),
+    COND("notify-two-groups", 3, enter_and_notify, notify_two),
+    COND("enter", 2, NULL, child_enters),
+    COND("leave", 2, child_enters, child_leaves),
+    COND("leave-notified", 2, enter_and_notify, child_leaves),
+    COND("take", 2, enter_and_notify, child_takes),
+    BARRIER("arrive-last", 3, 2, NULL, child_arrives, complete, 0),
+    BARRIER("arrive-second", 3, 1, NULL, child_arrives, complete, 0),
+    BARRIER("arrive-act-trip", 3, 2, NULL, child_acts, complete, 1),
+    BARRIER("trip", 3, 2, child_arrives_to_act, child_trips, complete, 1),
+    BARRIER("fail", 3, 2, child_arrives_to_act, child_fails, complete, 1),
+    BARRIER("withdraw", 4, 2, child_arrives, child_withdraws, complete, 0),
+    BARRIER("time-out", 4, 2, child_arrives, child_times_out, aborts, 1),
+    BARRIER("abort", 3, 2, NULL, aborts, aborts, 1),
+    BARRIER("reset", 3, 2, NULL, resets, resets, 1),
+    {"release", ALTSEM_LOCK, 0, 1, 2, nothing, lock_sleep, NULL, releases, releases_if_held, 0},
+    {"post", ALTSEM_SEM, 0, ALTSEM_VALUE_MAX, 2, nothing, sem_sleep, NULL, posts, posts_twice, 0},
+    {"set", ALTSEM_EVENT, 0, 0, 2, event_enter, event_sleep, NULL, sets, sets, 0},
+};
+enum { SCENARIOS = sizeof scenarios / sizeof scenarios[0] };
+
+/* ------------------------------------------------------------------------------------------------ */
+
+static void *run_sleeper(void *arg) {
+    sleeper *me = arg;
+    me->tid = (pid_t)syscall(SYS_gettid);
+    for (;;) {
+        int acted = me->of->acted;
+        me->answer = me->of->what->sleep(me);
+        if (me->answer != -EINTR) break;
+        me->late += acted;
+    }
+    me->done = 1;
+    return NULL;
+}
+
+static void *run_survivor(void *arg) {
+    test *t = arg;
+    t->what->survive(t);
+    t->acted = 1;
+    return NULL;
+}
+
+static void start(pthread_t *thread, void *(*run)(void *), void *arg) {
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, 128 * 1024);
+    int error = pthread_create(thread, &attr, run, arg);
+    if (error != 0) {
+        fprintf(stderr, "no thread: %s\n", strerror(error));
+        exit(1);
+    }
+    pthread_attr_destroy(&attr);
+}
+
+static char state_of(pid_t tid) {
+    char path[64], text[256];
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)tid);
+    FILE *file = fopen(path, "re");
+    if (!file) return 0;
+    size_t length = fread(text, 1, sizeof text - 1, file);
+    fclose(file);
+    text[length] = 0;
+    char *end = strrchr(text, ')');
+    return end ? end[2] : 0;
+}
+
+static void prepare(test *t, const scenario *what) {
+    memset(t, 0, sizeof *t);
+    t->what = what;
+    int error = altsem_slot_new(what->type, what->value, what->maxvalue, &t->segment, &t->slot);
+    if (error != 0) {
+        fprintf(stderr, "no slot: %s\n", strerror(-error));
+        exit(1);
+    }
+    altsem_slot_export(t->segment, t->slot);
+    for (int i = 0; i < what->sleepers; i++) {
+        sleeper *each = &t->sleepers[i];
+        each->of = t;
+        what->enter(each);
+        start(&each->thread, run_sleeper, each);
+    }
+    for (int i = 0; i < what->sleepers; i++)
+        while (t->sleepers[i].tid == 0 || state_of(t->sleepers[i].tid) != 'S') nap();
+}
+
+/* How many instructions were made of at most `most`; the child is dead. */
+static long kill_after(test *t, long most) {
+    pid_t pid = fork();
+    if (pid == 0) {
+        altsem_segment *segment;
+        altsem_slot *lock; /* asks the kernel who this is now, rather than in the call */
+        if (altsem_slot_new(ALTSEM_LOCK, 1, 1, &segment, &lock) != 0 || altsem_lock_try(lock) != 0)
+            _exit(1);
+        if (t->what->before) t->what->before(t);
+        if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0) _exit(77);
+        raise(SIGSTOP);
+        t->what->call(t);
+        _exit(0);
+    }
+    int status;
+    long made = 0;
+    if (waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status)) exit(77);
+    while (made < most) {
+        if (ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) != 0 || waitpid(pid, &status, 0) != pid)
+            exit(1);
+        if (!WIFSTOPPED(status)) return made;
+        made++;
+    }
+    kill(pid, SIGKILL);
+    waitpid(pid, &status, 0);
+    return made;
+}
+
+/* Waits until it has come back, or will not.  Whether all is well. */
+static int look(sleeper *s, long after) {
+    time_t limit = time(NULL) + PATIENCE;
+    while (!s->done && s->late < 2 && time(NULL) < limit) nap();
+    int done = s->done;
+    int answered = s->answer == 0 || (s->of->what->may_break && s->answer == -EPIPE);
+    if (done && answered && s->late == 0) return 1;
+    printf("killed after %ld: sleeper %d %s, after %d slices, answer %d\n", after,
+           (int)(s - s->of->sleepers), done ? "came back" : "sleeps on", s->late, s->answer);
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    const scenario *what = NULL;
+    for (int i = 0; i < SCENARIOS; i++) {
+        if (argc == 1) puts(scenarios[i].name);
+        if (argc == 4 && strcmp(scenarios[i].name, argv[1]) == 0) what = &scenarios[i];
+    }
+    if (argc == 1) return 0;
+    if (!what) return 2;
+    alarm(100);
+    long stride = strtol(argv[2], NULL, 10), first = strtol(argv[3], NULL, 10);
+    test *tests = calloc(BATCH, sizeof *tests);
+    prepare(tests, what);
+    long instructions = kill_after(tests, 1000000), kills = 0;
+    int good = 1;
+    for (long at = first; at < instructions; at += BATCH * stride) {
+        int n = 0;
+        while (n < BATCH && at + n * stride < instructions) prepare(&tests[n++], what);
+        for (int i = 0; i < n; i++) {
+            pthread_t survivor;
+            kill_after(&tests[i], at + i * stride);
+            start(&survivor, run_survivor, &tests[i]);
+        }
+        for (int i = 0; i < n; i++)
+            for (int j = 0; j < what->sleepers; j++)
+                good &= look(&tests[i].sleepers[j], at + i * stride);
+        if (!good) break; /* some may sleep on, in what the next ones would use */
+        kills += n;
+    }
+    printf("%ld instructions, %ld kills\n", instructions, kills);
+    exit(!good);
+}
