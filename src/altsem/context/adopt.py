@@ -6,44 +6,132 @@ context as an argument; and Value, Array and their like take their memory from m
 without telling for whom.  So the first time that one of our contexts is asked for,
 
 - the classes of multiprocessing.synchronize learn to make an object of ours, when the `ctx` they
-  are given is ours; for every other one they do what they always did;
+  are given is ours;
+- an object of a program's own subclass of them stays of that class, for such a class may count on
+  all that it inherits; but the semaphore in it is ours, and travels like ours;
 - new arenas of multiprocessing.heap come from nameless memory, not from files in /dev/shm.
 
-A program that never asks for one of our contexts finds nothing changed.
+For every other context they do what they always did, and look as they always looked.  A program
+that never asks for one of our contexts finds nothing changed.
 """
 
 from __future__ import annotations
 
-from multiprocessing import heap
+import functools
+import multiprocessing
+from multiprocessing import context as _context
+from multiprocessing import heap, util
+from multiprocessing import synchronize as native
 
+from .. import _core
+from .. import synchronize as ours
 from .._arena import arena_init
+from .._later import Later
+from ..synchronize.travel import Travels
 
-TYPE_CHECKING = False  # not from `typing`: see context.py
+TYPE_CHECKING = False  # not from `typing`: see _later.py
 if TYPE_CHECKING:
-    from typing import Any
+    import typing
+else:
+    typing = Later("typing")
 
-_done = False
+_family: type[_context.BaseContext] | None = None
 
 
-def adopt(context: type[Any]) -> None:
+def adopt(family: type[_context.BaseContext]) -> None:
     """Do so, once, for contexts of that class."""
-    global _done
-    if _done:
+    global _family
+    if _family is not None:
         return
-    from multiprocessing import synchronize as native
-
-    from .. import synchronize as ours
-
     counterparts = {getattr(native, name): getattr(ours, name) for name in ours.__all__}
-
-    def new(cls: Any, *_args: object, ctx: object = None, **_kwargs: object) -> Any:
-        if isinstance(ctx, context) and cls in counterparts:
-            cls = counterparts[cls]
-            # An object of a subclass: the interpreter goes on with that subclass's __init__.
-            return cls.__new__(cls)
-        return object.__new__(cls)
-
     for cls in (native.SemLock, native.Condition, native.Event, native.Barrier):
-        cls.__new__ = new  # type: ignore[method-assign]
+        _make_ours(cls, family, counterparts)
+    _hold_ours(native.SemLock, family)
     heap.Arena.__init__ = arena_init  # type: ignore[method-assign]
-    _done = True
+    _family = family
+
+
+def _is_for(family: type[_context.BaseContext], ctx: typing.Any) -> bool:
+    """Whether what is made for `ctx` is made for one of our contexts."""
+    if ctx is None or ctx is multiprocessing or isinstance(ctx, _context.DefaultContext):
+        # Natively these stand for the default one.
+        ctx = _context._default_context.get_context()
+    return isinstance(ctx, family)
+
+
+def _make_ours(
+    cls: type[typing.Any],
+    family: type[_context.BaseContext],
+    counterparts: dict[object, typing.Any],
+) -> None:
+    """Has the native class make an object of its counterpart for our contexts."""
+    before = vars(cls).get("__new__")  # of another copy of altsem
+    missing = object()
+
+    def new(
+        made: typing.Any, *_args: object, ctx: typing.Any = missing, **_kwargs: object
+    ) -> typing.Any:
+        if made in counterparts and ctx is not missing and _is_for(family, ctx):
+            made = counterparts[made]
+            # An object of a subclass: the interpreter goes on with that subclass's __init__.
+            return made.__new__(made)
+        if before is None:
+            return object.__new__(made)
+        return before(made) if ctx is missing else before(made, ctx=ctx)
+
+    # Whoever asks for the signature of the class is shown that of its __init__, as natively.
+    new.__wrapped__ = cls.__init__  # type: ignore[attr-defined]
+    cls.__new__ = new
+
+
+@_core.own_methods
+class _SemLock(_core.SemLock, Travels):
+    """In the place of `_multiprocessing.SemLock`, in an object of a program's own class."""
+
+    def __reduce_ex__(self, protocol: object) -> tuple[typing.Any, ...]:
+        return _arrive, (_family, super().__reduce_ex__(protocol))
+
+
+def _arrive(family: type[_context.BaseContext], reduced: tuple[typing.Any, ...]) -> typing.Any:
+    """The semaphore that another process has sent.  It comes in the state of an object whose class
+    must know what to do with it, here too."""
+    adopt(family)
+    rebuild, arguments, *_ = reduced
+    return rebuild(*arguments)
+
+
+def _hold_ours(cls: type[typing.Any], family: type[_context.BaseContext]) -> None:
+    """Has objects of the native class, which hold a semaphore, hold one of ours for our contexts.
+
+    Only those of subclasses come this far: `_make_ours` has seen to the others.
+    """
+    native_init, native_getstate = cls.__init__, cls.__getstate__  # type: ignore[misc]
+    native_setstate = cls.__setstate__
+
+    @functools.wraps(native_init)
+    def init(self: typing.Any, kind: int, value: int, maxvalue: int, *, ctx: typing.Any) -> None:
+        if not _is_for(family, ctx):
+            native_init(self, kind, value, maxvalue, ctx=ctx)
+            return
+        self._is_fork_ctx = False  # it can be sent to any process
+        self._semlock = _SemLock(kind, value, maxvalue, self._make_name(), True)
+        self._make_methods()
+        util.register_after_fork(self, lambda held: held._semlock._after_fork())
+
+    @functools.wraps(native_getstate)
+    def getstate(self: typing.Any) -> typing.Any:
+        semlock = getattr(self, "_semlock", None)
+        return (semlock,) if type(semlock) is _SemLock else native_getstate(self)
+
+    @functools.wraps(native_setstate)
+    def setstate(self: typing.Any, state: tuple[typing.Any, ...]) -> None:
+        if len(state) != 1:
+            native_setstate(self, state)
+            return
+        self._is_fork_ctx = False
+        (self._semlock,) = state
+        self._make_methods()
+
+    cls.__init__ = init  # type: ignore[misc]
+    cls.__getstate__ = getstate
+    cls.__setstate__ = setstate
