@@ -13,7 +13,7 @@ typedef struct {
     Primitive base;
     int kind;
     int maxvalue;
-    int type;          /* of the slot */
+    int type; /* of the slot */
     /* A lock slot that was taken when the counting began: made with value 0, or disowned. */
     _Atomic int born_taken;
     _Atomic int count; /* counting slots: acquired minus released through this object */

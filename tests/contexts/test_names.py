@@ -160,16 +160,19 @@ def test_an_executor_that_chooses_spawn_itself_follows_the_default(
 def test_an_executor_that_chooses_spawn_itself_is_native_with_a_native_default(
     run_script: Script,
 ) -> None:
-    assert said(
-        run_script,
-        "from concurrent.futures import ProcessPoolExecutor\n"
-        "altsem.get_context()\n"
-        "print(type(ProcessPoolExecutor(1, max_tasks_per_child=1)._mp_context).__module__)\n"
-        "multiprocessing.set_start_method('altsem-spawn')\n"
-        "native = multiprocessing.get_context('spawn')\n"
-        "executor = ProcessPoolExecutor(1, max_tasks_per_child=1, mp_context=native)\n"
-        "print(type(executor._mp_context).__module__)\n",
-    ) == ["multiprocessing.context"] * 2
+    assert (
+        said(
+            run_script,
+            "from concurrent.futures import ProcessPoolExecutor\n"
+            "altsem.get_context()\n"
+            "print(type(ProcessPoolExecutor(1, max_tasks_per_child=1)._mp_context).__module__)\n"
+            "multiprocessing.set_start_method('altsem-spawn')\n"
+            "native = multiprocessing.get_context('spawn')\n"
+            "executor = ProcessPoolExecutor(1, max_tasks_per_child=1, mp_context=native)\n"
+            "print(type(executor._mp_context).__module__)\n",
+        )
+        == ["multiprocessing.context"] * 2
+    )
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="compileall names no method before 3.12")

@@ -20,6 +20,7 @@ ROOT = __name__.rpartition(".")[0]
 TYPE_CHECKING = False  # not from `typing`: see _later.py
 if TYPE_CHECKING:
     import typing
+    from typing import Literal, overload
 
     from .. import synchronize
 else:
@@ -112,9 +113,17 @@ class AltsemContext(_context.BaseContext):
         """A rendezvous of `parties`.  Raises ValueError for fewer than 1."""
         return synchronize.Barrier(parties, action, timeout)
 
-    def get_context(  # type: ignore[override]
-        self, method: str | None = None
-    ) -> _context.BaseContext:
+    if TYPE_CHECKING:  # the decorator would have `typing` imported
+
+        @overload  # type: ignore[override]
+        def get_context(
+            self, method: Literal["fork", "spawn", "forkserver"] | None = None
+        ) -> AltsemContext: ...
+
+        @overload
+        def get_context(self, method: str) -> _context.BaseContext: ...
+
+    def get_context(self, method: str | None = None) -> _context.BaseContext:
         """This one for None, that of altsem for a start method; any other by its name.
 
         Raises ValueError if there is none.

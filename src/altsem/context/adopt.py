@@ -31,24 +31,32 @@ from ..synchronize.travel import Travels
 
 TYPE_CHECKING = False  # not from `typing`: see _later.py
 if TYPE_CHECKING:
+    import inspect
     import typing
 else:
+    inspect = Later("inspect")
     typing = Later("typing")
 
-_family: type[_context.BaseContext] | None = None
+_done = False
+_family: type[_context.BaseContext]
 
 
 def adopt(family: type[_context.BaseContext]) -> None:
     """Do so, once, for contexts of that class."""
-    global _family
-    if _family is not None:
+    global _done, _family
+    if _done:
         return
     counterparts = {getattr(native, name): getattr(ours, name) for name in ours.__all__}
     for cls in (native.SemLock, native.Condition, native.Event, native.Barrier):
-        _make_ours(cls, family, counterparts)
+        cls.__new__ = _New(cls, family, counterparts)  # type: ignore[method-assign,assignment]
     _hold_ours(native.SemLock, family)
-    heap.Arena.__init__ = arena_init  # type: ignore[method-assign]
+    heap.Arena.__init__ = functools.wraps(heap.Arena.__init__)(_arena)  # type: ignore[method-assign]
     _family = family
+    _done = True
+
+
+def _arena(self: heap.Arena, size: int, fd: int = -1) -> None:
+    arena_init(self, size, fd)
 
 
 def _is_for(family: type[_context.BaseContext], ctx: typing.Any) -> bool:
@@ -59,29 +67,44 @@ def _is_for(family: type[_context.BaseContext], ctx: typing.Any) -> bool:
     return isinstance(ctx, family)
 
 
-def _make_ours(
-    cls: type[typing.Any],
-    family: type[_context.BaseContext],
-    counterparts: dict[object, typing.Any],
-) -> None:
-    """Has the native class make an object of its counterpart for our contexts."""
-    before = vars(cls).get("__new__")  # of another copy of altsem
-    missing = object()
+_MISSING = object()
 
-    def new(
-        made: typing.Any, *_args: object, ctx: typing.Any = missing, **_kwargs: object
+
+class _New:
+    """In the place of `__new__` of a native class: makes an object of its counterpart for contexts
+    of ours.  An object, not a function, to be asked for its signature."""
+
+    def __init__(
+        self,
+        cls: type[typing.Any],
+        family: type[_context.BaseContext],
+        counterparts: dict[object, typing.Any],
+    ) -> None:
+        self._cls = cls
+        self._before = vars(cls).get("__new__")  # of another copy of altsem
+        self._family = family
+        self._counterparts = counterparts
+
+    def __call__(
+        self,
+        cls: typing.Any,
+        /,
+        *args: object,  # noqa: ARG002 - for __init__, as `object.__new__` leaves them to it
+        ctx: typing.Any = _MISSING,
+        **kwargs: object,  # noqa: ARG002
     ) -> typing.Any:
-        if made in counterparts and ctx is not missing and _is_for(family, ctx):
-            made = counterparts[made]
+        if ctx is not _MISSING and cls in self._counterparts and _is_for(self._family, ctx):
+            cls = self._counterparts[cls]
             # An object of a subclass: the interpreter goes on with that subclass's __init__.
-            return made.__new__(made)
-        if before is None:
-            return object.__new__(made)
-        return before(made) if ctx is missing else before(made, ctx=ctx)
+            return cls.__new__(cls)
+        if self._before is None:
+            return object.__new__(cls)
+        return self._before(cls) if ctx is _MISSING else self._before(cls, ctx=ctx)
 
-    # Whoever asks for the signature of the class is shown that of its __init__, as natively.
-    new.__wrapped__ = cls.__init__  # type: ignore[attr-defined]
-    cls.__new__ = new
+    @property
+    def __signature__(self) -> inspect.Signature:
+        # Of the class, whoever asks is shown that of its __init__, as natively.
+        return inspect.signature(self._cls.__init__)
 
 
 @_core.own_methods
@@ -103,9 +126,9 @@ def _arrive(family: type[_context.BaseContext], reduced: tuple[typing.Any, ...])
 def _hold_ours(cls: type[typing.Any], family: type[_context.BaseContext]) -> None:
     """Has objects of the native class, which hold a semaphore, hold one of ours for our contexts.
 
-    Only those of subclasses come this far: `_make_ours` has seen to the others.
+    Those of classes that have a counterpart do not come this far: `_New` has seen to them.
     """
-    native_init, native_getstate = cls.__init__, cls.__getstate__  # type: ignore[misc]
+    native_init, native_getstate = cls.__init__, cls.__getstate__
     native_setstate = cls.__setstate__
 
     @functools.wraps(native_init)
@@ -132,6 +155,6 @@ def _hold_ours(cls: type[typing.Any], family: type[_context.BaseContext]) -> Non
         (self._semlock,) = state
         self._make_methods()
 
-    cls.__init__ = init  # type: ignore[misc]
+    cls.__init__ = init
     cls.__getstate__ = getstate
     cls.__setstate__ = setstate
