@@ -262,7 +262,7 @@ def test_a_process_that_is_not_there() -> None:
     gone.wait()
     said = locks("--json", gone.pid)
     assert said.returncode == 2
-    assert [one["pid"] for one in json.loads(said.stdout)["refused"]] == [gone.pid]
+    assert json.loads(said.stdout)["refused"] == [{"pid": gone.pid, "error": "No such process"}]
 
 
 HOLDER = """

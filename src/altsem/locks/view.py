@@ -106,7 +106,9 @@ def look(only: set[int]) -> View:
         except OSError as error:
             # Processes of others are not to be looked at, and nobody asked for them.
             if pid in only:
-                view.refused[pid] = error.strerror or str(error)
+                view.refused[pid] = (
+                    error.strerror or str(error) if identity(pid) else os.strerror(errno.ESRCH)
+                )
             continue
         view.looked_at.add(pid)
         for mapping in found:
