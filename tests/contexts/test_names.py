@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import altsem
-from support import METHODS, get_context
+from support import METHODS, get_context, no_native
 
 pytestmark = pytest.mark.limit(60)
 
@@ -157,6 +157,7 @@ def test_an_executor_that_chooses_spawn_itself_follows_the_default(
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="max_tasks_per_child came with 3.11")
+@pytest.mark.skipif(no_native() is not None, reason=str(no_native()))
 def test_an_executor_that_chooses_spawn_itself_is_native_with_a_native_default(
     run_script: Script,
 ) -> None:
