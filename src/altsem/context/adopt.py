@@ -50,7 +50,8 @@ def adopt(family: type[_context.BaseContext]) -> None:
     for cls in (native.SemLock, native.Condition, native.Event, native.Barrier):
         cls.__new__ = _New(cls, family, counterparts)  # type: ignore[method-assign,assignment]
     _hold_ours(native.SemLock, family)
-    heap.Arena.__init__ = functools.wraps(heap.Arena.__init__)(_arena)  # type: ignore[method-assign]
+    if heap.Arena.__init__ is not _arena:  # two threads may come here at once
+        heap.Arena.__init__ = functools.wraps(heap.Arena.__init__)(_arena)  # type: ignore[method-assign]
     _family = family
     _done = True
 
