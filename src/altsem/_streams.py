@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TextIO
 
 CANNOT_WRITE = 74  # EX_IOERR of sysexits.h
 MOST = 1 << 16  # characters kept back
@@ -113,7 +114,7 @@ def in_place() -> Iterator[Streams]:
         sys.stdout, sys.stderr = before
 
 
-def _stream(before: io.TextIOBase | None, patient: bool) -> Stream:
+def _stream(before: TextIO | None, patient: bool) -> Stream:
     fd = None
     if before is not None:
         with contextlib.suppress(OSError, ValueError):
