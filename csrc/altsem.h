@@ -167,6 +167,9 @@ int altsem_lock_release(altsem_segment *segment, altsem_slot *slot);
 int altsem_lock_is_mine(const altsem_slot *slot); /* held by the calling thread */
 int altsem_lock_is_ours(const altsem_slot *slot); /* held by a thread of this process */
 int altsem_lock_is_free(const altsem_slot *slot);
+/* If a thread of this process holds it, it is held by nobody from now on, as one born taken is.
+ * Returns whether it is held by nobody now. */
+int altsem_lock_disown(altsem_slot *slot);
 /* RLOCK: the calling thread takes it once more (it must hold it).  -EOVERFLOW after 2^31-2. */
 int altsem_rlock_again(altsem_slot *slot);
 /* RLOCK: undoes one taking.  -EPERM: the calling thread does not hold it. */

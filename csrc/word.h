@@ -21,6 +21,7 @@
  *                               only t itself)            waiters: WOKEN, then wake one unless it
  *                                                         was WOKEN before
  *   LOCK held, WOKEN            a waiter                  the same without WOKEN, then it sleeps
+ *   LOCK held        t          disown, t's process       NOBODY; waiters and WOKEN stay
  *   EVENT unset      s<<1       set                       (s+1)<<1|1, then wake all if waiters > 0
  *   EVENT set        s<<1|1     clear                     s<<1
  *

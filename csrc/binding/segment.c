@@ -124,6 +124,8 @@ static unsigned types_of(State *state, PyTypeObject *type) {
     if (PyType_IsSubtype(type, state->rlock)) return 1u << ALTSEM_RLOCK;
     if (PyType_IsSubtype(type, state->bounded)) return 1u << ALTSEM_SEM | 1u << ALTSEM_LOCK;
     if (PyType_IsSubtype(type, state->semaphore)) return 1u << ALTSEM_SEM;
+    if (PyType_IsSubtype(type, state->semlock))
+        return 1u << ALTSEM_SEM | 1u << ALTSEM_LOCK | 1u << ALTSEM_RLOCK;
     if (PyType_IsSubtype(type, state->event)) return 1u << ALTSEM_EVENT;
     if (PyType_IsSubtype(type, state->cond)) return 1u << ALTSEM_COND;
     if (PyType_IsSubtype(type, state->barrier)) return 1u << ALTSEM_BARRIER;

@@ -22,7 +22,7 @@ static PyObject *semlock_count(PyObject *op, PyObject *unused) {
     SemLock *self = (SemLock *)op;
     int count;
     if (self->type == ALTSEM_SEM) count = altsem_fork_count() == self->forks ? count_get(self) : 0;
-    else if (self->born_taken) /* as natively: one release more than acquisitions, when free */
+    else if (born_taken(self)) /* as natively: one release more than acquisitions, when free */
         count = self->kind == SEMAPHORE && altsem_lock_is_free(slot_of(self)) ? -1 : 0;
     else if (self->type == ALTSEM_RLOCK) count = (int)altsem_rlock_depth(slot_of(self));
     else count = altsem_lock_is_ours(slot_of(self));
@@ -47,10 +47,18 @@ static PyObject *semlock_is_zero(PyObject *op, PyObject *unused) {
     return PyBool_FromLong(semlock_value((SemLock *)op) == 0);
 }
 
-/* Natively resets the count in the child of a fork.  Lock slots need no reset. */
+static void set_born_taken(SemLock *self, int taken) {
+    atomic_store_explicit(&self->born_taken, taken, memory_order_relaxed);
+}
+
+/* Natively sets the count of acquisitions back to 0, for the child of a fork.  There a lock slot has
+ * nothing to forget: it is not the child's.  Called without a fork, a lock that this process holds
+ * stays taken, and it is forgotten who has taken it. */
 static PyObject *semlock_after_fork(PyObject *op, PyObject *unused) {
     (void)unused;
     SemLock *self = (SemLock *)op;
+    if (slot_of(self) && self->type != ALTSEM_SEM)
+        set_born_taken(self, altsem_lock_disown(slot_of(self)));
     atomic_store_explicit(&self->count, 0, memory_order_relaxed);
     atomic_store_explicit(&self->forks, altsem_fork_count(), memory_order_relaxed);
     Py_RETURN_NONE;
@@ -78,11 +86,11 @@ static PyObject *get_name(PyObject *op, void *unused) {
 
 /* --- making it --------------------------------------------------------------------------------- */
 
-void semlock_remember(SemLock *self, int kind, int maxvalue, int born_taken) {
+void semlock_remember(SemLock *self, int kind, int maxvalue, int taken) {
     self->kind = kind;
     self->maxvalue = maxvalue;
     self->type = altsem_slot_type(slot_of(self));
-    self->born_taken = born_taken && self->type != ALTSEM_SEM;
+    set_born_taken(self, taken && self->type != ALTSEM_SEM);
     atomic_store_explicit(&self->count, 0, memory_order_relaxed);
     atomic_store_explicit(&self->forks, altsem_fork_count(), memory_order_relaxed);
 }

@@ -13,8 +13,9 @@ typedef struct {
     Primitive base;
     int kind;
     int maxvalue;
-    int type;          /* of the slot */
-    int born_taken;    /* a lock slot made with value 0 */
+    int type; /* of the slot */
+    /* A lock slot that was taken when the counting began: made with value 0, or disowned. */
+    _Atomic int born_taken;
     _Atomic int count; /* counting slots: acquired minus released through this object */
     _Atomic uint32_t last_tid;
     _Atomic uint32_t forks; /* count belongs to the process that had seen so many */
@@ -35,8 +36,12 @@ static inline void count_add(SemLock *self, int change) {
 #endif
 }
 
+static inline int born_taken(SemLock *self) {
+    return atomic_load_explicit(&self->born_taken, memory_order_relaxed);
+}
+
 static inline int semlock_is_mine(SemLock *self) {
-    if (self->type != ALTSEM_SEM) return !self->born_taken && altsem_fast_is_mine(slot_of(self));
+    if (self->type != ALTSEM_SEM) return !born_taken(self) && altsem_fast_is_mine(slot_of(self));
     return count_get(self) > 0 &&
            atomic_load_explicit(&self->last_tid, memory_order_relaxed) == altsem_my_tid();
 }
@@ -44,7 +49,7 @@ static inline int semlock_is_mine(SemLock *self) {
 /* semlock.c */
 int semlock_value(SemLock *self);
 PyObject *semlock_get_value(PyObject *self, PyObject *unused);
-void semlock_remember(SemLock *self, int kind, int maxvalue, int born_taken);
+void semlock_remember(SemLock *self, int kind, int maxvalue, int taken);
 int semlock_type_for(int kind, int value, int maxvalue);
 
 /* hot.c: acquire, release, __enter__, __exit__, once for each type of slot and once for any. */

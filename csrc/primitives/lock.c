@@ -55,6 +55,21 @@ int altsem_lock_is_ours(const altsem_slot *slot) {
 
 int altsem_lock_is_mine(const altsem_slot *slot) { return altsem_fast_is_mine(slot); }
 
+int altsem_lock_disown(altsem_slot *slot) {
+    uint64_t seen = altsem_load(&slot->word), next;
+    uint32_t owner = altsem_owner(seen);
+    if (owner == ALTSEM_NOBODY) return 1;
+    if (owner == 0 || altsem_load(&slot->holder) != altsem_self()) return 0;
+    do {
+        if (altsem_owner(seen) != owner) return 0; /* it has been released meanwhile */
+        next = (seen & ~(uint64_t)UINT32_MAX) | (seen & ALTSEM_WOKEN) | ALTSEM_NOBODY;
+        /* Release: whoever frees it for us need not have heard of what was done while it was held.
+         * `holder` and `again` are the owner's to write; while the word names nobody they mean
+         * nothing, and whoever frees the lock then clears them. */
+    } while (!altsem_step(&slot->word, &seen, next, memory_order_release));
+    return 1;
+}
+
 int altsem_rlock_again(altsem_slot *slot) {
     uint32_t again = atomic_load_explicit(&slot->again, memory_order_relaxed);
     if (again >= ALTSEM_VALUE_MAX - 1) return -EOVERFLOW;
@@ -87,7 +102,7 @@ uint32_t altsem_lock_owner_tid(const altsem_slot *slot) {
 }
 
 uint32_t altsem_lock_owner_pid(const altsem_slot *slot) {
-    return altsem_id_pid(altsem_load(&slot->holder));
+    return altsem_lock_owner_tid(slot) ? altsem_id_pid(altsem_load(&slot->holder)) : 0;
 }
 
 uint64_t altsem_lock_owner_id(const altsem_slot *slot) { return altsem_load(&slot->holder); }

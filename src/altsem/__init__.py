@@ -18,10 +18,8 @@ from .dropin import hooks
 # imports nothing of the standard library, not even `typing`, which takes longer than all the rest.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    from . import context
     from ._core import SemLock, sem_unlink
+    from .context import get_context
     from .dropin.install import install, uninstall
     from .synchronize import (
         Barrier,
@@ -62,14 +60,6 @@ def _register() -> None:
 hooks.when_imported("multiprocessing", _register)
 
 
-def get_context(method: str | None = None) -> "context.AltsemContext":
-    """The context of a start method: ``fork``, ``spawn``, ``forkserver``, or None for the
-    platform's default one.  Raises ValueError for any other."""
-    from . import context
-
-    return context.get_context(method)
-
-
 class Backend(str):
     """The name of a backend; `reason` says why it is the one that is used."""
 
@@ -91,19 +81,23 @@ def backend() -> Backend:
     return name
 
 
-def __getattr__(name: str) -> "Any":
-    # The primitives need multiprocessing.synchronize, which is slow to import; programs that only
-    # want the contexts registered do not pay for it.
-    if name in ("SemLock", "sem_unlink"):
-        from . import _core as module
-    elif name in ("install", "uninstall"):
-        from .dropin import install as module  # type: ignore[no-redef]
-    elif name in __all__:
-        from . import synchronize as module  # type: ignore[no-redef]
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(module, name)
-    return value
+if not TYPE_CHECKING:  # to a type checker, it would make anything a name of this module
+
+    def __getattr__(name):
+        # The primitives need multiprocessing.synchronize, which is slow to import; programs that
+        # only want the contexts registered do not pay for it.
+        if name in ("SemLock", "sem_unlink"):
+            from . import _core as module
+        elif name in ("install", "uninstall"):
+            from .dropin import install as module
+        elif name == "get_context":
+            from . import context as module
+        elif name in __all__:
+            from . import synchronize as module
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(module, name)
+        return value
 
 
 def __dir__() -> list[str]:

@@ -10,6 +10,8 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from ._text import printable
+
 if TYPE_CHECKING:
     from ._core import Primitive
 
@@ -33,7 +35,7 @@ class Owner(NamedTuple):
 
     def __str__(self) -> str:
         who = f"pid {'unknown' if self.pid is None else self.pid}, thread {self.tid}"
-        return f"{who}: {self.state}{f', {self.command}' if self.command else ''}"
+        return f"{who}: {self.state}{f', {printable(self.command)}' if self.command else ''}"
 
     @property
     def state(self) -> str:

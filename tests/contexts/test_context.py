@@ -54,7 +54,7 @@ def test_altsems_default_is_the_platforms() -> None:
 @pytest.mark.parametrize("method", ["", "altsem", "frok", "FORK", 5])
 def test_no_such_method(method: Any) -> None:
     known = ", ".join(multiprocessing.get_all_start_methods())
-    with pytest.raises(ValueError, match=f"cannot find context for .*{known}"):
+    with pytest.raises(ValueError, match=f"cannot find context for .*: .* here are {known}$"):
         altsem.get_context(method)
     with pytest.raises(ValueError, match="cannot find context"):
         multiprocessing.get_context(f"altsem-{method}")
@@ -85,7 +85,6 @@ def test_a_start_method_travels_as_plain_text(ctx: Any) -> None:
 def test_get_context_of_a_context(ctx: Any) -> None:
     assert ctx.get_context() is ctx
     assert ctx.get_context("altsem-spawn") is get_context("spawn")
-    assert ctx.get_context("spawn") is multiprocessing.get_context("spawn")
     with pytest.raises(ValueError, match="cannot set start method of concrete context"):
         ctx.set_start_method("spawn")
     assert ctx.get_start_method(allow_none=True) == ctx.get_start_method()

@@ -118,6 +118,29 @@ def test_a_lock_born_taken_belongs_to_nobody_until_released(kit: Kit) -> None:
         assert lock.lock_try() == OK and lock.lock_is_mine()
 
 
+def test_disowned_it_stays_taken_and_belongs_to_nobody(lock: Thing, crew: Crew) -> None:
+    assert lock.lock_disown() == 0 and owner(lock) == FREE_STATE
+    lock.lock_try()
+    assert crew.child(lock.lock_disown).result() == 0 and lock.lock_is_mine()
+    lock.lock_release()
+    for disown in (lock.lock_disown, lambda: crew.task(lock.lock_disown).result()):
+        lock.lock_try()
+        assert disown() == 1
+        assert owner(lock) == (0, 0, 0, 0, 0) and lock.lock_disown() == 1
+        assert (lock.lock_try(), lock.rlock_release(), lock.rlock_depth()) == (EAGAIN, EPERM, 0)
+        assert (lock.lock_release(), lock.lock_release()) == (OK, EOVERFLOW)
+
+
+def test_a_waiter_of_a_disowned_lock_gets_it_when_it_is_released(lock: Thing, crew: Crew) -> None:
+    lock.lock_try()
+    child = crew.child(lambda: (lock.wait(), lock.lock_is_mine(), lock.lock_release()))
+    until(lambda: lock.waiters() == 1 and child.asleep())
+    assert lock.lock_disown() == 1 and lock.waiters() == 1
+    assert lock.lock_release() == OK
+    assert child.result() == (OK, 1, OK)
+    assert owner(lock) == FREE_STATE and lock.waiters() == 0
+
+
 def test_a_release_wakes_a_waiter_of_another_process(lock: Thing, crew: Crew) -> None:
     lock.lock_try()
     child = crew.child(lambda: (lock.wait(), lock.lock_is_mine(), lock.lock_release()))

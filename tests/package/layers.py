@@ -30,7 +30,8 @@ C_ROOMS = ("", "process", "memory", "wait", "primitives", "names", "binding")
 INNER_HEADERS = ("memory/inside.h",)
 # Each entry: the modules of one layer, as first words of their names below the package.
 PYTHON_LAYERS = (
-    ("_version", "_core", "_directories"),
+    ("_version", "_core", "_directories", "_later", "_text"),
+    ("_streams", "_arguments"),
     ("_arena", "_owner", "_clean"),
     ("synchronize",),
     ("context",),

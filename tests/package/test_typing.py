@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import inspect
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +118,87 @@ def test_what_is_public_is_documented() -> None:
                 attribute = getattr(thing, member)
                 if not member.startswith("_") and callable(attribute):
                     assert inspect.getdoc(attribute), f"{name}.{member}"
+
+
+# --- annotations, evaluated ----------------------------------------------------------------------
+
+HINTS = """
+import sys
+sys.modules["typing_extensions"] = None  # whoever imports it fails
+import importlib, inspect, typing
+import altsem
+
+def public(name):
+    return not name.startswith("_") or name in ("__init__", "__enter__", "__exit__", "__repr__")
+
+def annotated(thing):
+    yield thing
+    if inspect.isclass(thing):
+        for base in thing.__mro__:
+            if base.__module__.partition(".")[0] == "altsem":
+                for name, member in vars(base).items():
+                    member = getattr(member, "_ours", member)  # behind an attribute
+                    member = getattr(member, "fget", member)
+                    if public(name) and inspect.isfunction(member):
+                        yield member
+
+things = [altsem.get_context] if sys.argv[1] == "first" else [
+    *(getattr(altsem, name) for name in altsem.__all__ if name != "__version__"),
+    *(getattr(altsem.context, name) for name in (
+        "AltsemContext", "ForkContext", "SpawnContext", "ForkServerContext", "ForkProcess",
+        "SpawnProcess", "ForkServerProcess", "get_context", "register")),
+    importlib.import_module("altsem._owner").Owner,
+]
+seen = 0
+for thing in things:
+    for each in annotated(thing):
+        if inspect.isclass(each) or inspect.isfunction(each):
+            typing.get_type_hints(each)
+            seen += 1
+print(seen)
+for name in sys.argv[2:]:
+    where, _, member = name.rpartition(".")
+    print(typing.get_type_hints(getattr(eval(where), member)))
+"""
+
+
+def test_annotations_can_be_evaluated(run_script: Any) -> None:
+    """Also where there is no typing_extensions, and before anything else has been asked for."""
+    assert run_script(HINTS, "first").stdout == "1\n"
+    done = run_script(HINTS, "all", "altsem.context.AltsemContext.Barrier", "altsem.get_context")
+    assert done.stderr == ""
+    seen, barrier, get_context = done.stdout.splitlines()
+    assert int(seen) > 60
+    assert "'return': <class 'altsem.synchronize.Barrier'>" in barrier
+    assert "'action': typing.Optional[collections.abc.Callable" in barrier.replace(
+        "collections.abc.Callable[[], object] | None",
+        "typing.Optional[collections.abc.Callable[[], object]]",
+    )
+    assert "<class 'altsem.context.AltsemContext'>" in get_context
+
+
+# --- what a type checker makes of it ------------------------------------------------------------
+
+
+def test_a_type_checker_is_not_told_that_any_name_exists() -> None:
+    """A `__getattr__` of the module says just that, unless it is kept from type checkers."""
+    tree = ast.parse(Path(altsem.__file__).read_text())
+    seen = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    assert "backend" in seen and "__getattr__" not in seen
+    hidden = [
+        function.name
+        for node in tree.body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "not TYPE_CHECKING"
+        for function in node.body
+        if isinstance(function, ast.FunctionDef)
+    ]
+    assert hidden == ["__getattr__"]
+
+
+def test_a_type_checker_finds_mistakes_and_knows_what_is_what(tmp_path: Path) -> None:
+    """As `make lint` does: typed.py says what it must find."""
+    pytest.importorskip("mypy")
+    program = Path(__file__).with_name("typed.py")
+    command = [sys.executable, "-m", "mypy", "--strict", f"--cache-dir={tmp_path}", str(program)]
+    said = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=110)
+    assert said.returncode == 0, said.stdout + said.stderr

@@ -102,6 +102,7 @@ OPERATIONS = [
     *(("__enter__", (), {}), ("__enter__", (), {})),
     *(("__exit__", (), {}), ("__exit__", (None, None, None), {})),
     ("release", (1,), {}),
+    *(("_after_fork", (), {}), ("_after_fork", (), {})),  # without a fork
 ]
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 import altsem
-from altsem import SemLock, sem_unlink
+from altsem import SemLock, _core, sem_unlink
+from support import fork, reap
 
 RECURSIVE, SEMAPHORE = 0, 1
 TOO_MANY = r"^semaphore or lock released too many times$"
@@ -166,6 +167,48 @@ def test_after_fork_can_be_called() -> None:
     counting._after_fork()
     assert counting._count() == 0
     assert make()._after_fork() is None
+
+
+@pytest.mark.parametrize("kind", [RECURSIVE, SEMAPHORE])
+@pytest.mark.parametrize("in_other_thread", [False, True])
+def test_after_fork_without_a_fork_forgets_who_holds_it(kind: int, in_other_thread: bool) -> None:
+    """The lock stays taken; test_differential.py compares all that follows with the native one."""
+    lock = make(kind)
+    if in_other_thread:
+        thread = threading.Thread(target=lock.acquire)
+        thread.start()
+        thread.join()
+    else:
+        lock.acquire()
+    assert lock._count() == 1
+    lock._after_fork()
+    assert (lock._count(), lock._is_mine(), lock._is_zero()) == (0, False, True)
+    assert _core.holder(lock) is None
+    assert not lock.acquire(timeout=0)
+    if kind == RECURSIVE:
+        with pytest.raises(AssertionError, match=NOT_MINE):
+            lock.release()
+    else:
+        lock.release()
+        assert lock._get_value() == 1
+        lock._after_fork()
+        with lock:
+            assert (lock._count(), lock._is_mine()) == (1, True)
+
+
+def test_after_fork_of_a_lock_that_the_parent_holds_leaves_it_with_the_parent() -> None:
+    lock, rlock = make(SEMAPHORE), make(RECURSIVE)
+    with lock, rlock:
+
+        def forget() -> None:
+            for one in (lock, rlock):
+                one._after_fork()
+                assert (one._count(), one._is_mine()) == (0, False)
+                assert (_core.holder(one) or (0,))[0] == os.getppid()
+
+        assert reap(fork(forget)) == 0
+        for one in (lock, rlock):
+            assert (one._count(), one._is_mine()) == (1, True)
 
 
 def test_the_signatures_can_be_read() -> None:

@@ -19,6 +19,7 @@ import pytest
 
 import altsem
 from altsem import _core, _owner
+from altsem.locks import report
 from altsem.locks import segments as layout
 from altsem.locks import view as lock_view
 from altsem.locks.segments import NotASegmentError
@@ -261,7 +262,55 @@ def test_a_process_that_is_not_there() -> None:
     gone.wait()
     said = locks("--json", gone.pid)
     assert said.returncode == 2
-    assert [one["pid"] for one in json.loads(said.stdout)["refused"]] == [gone.pid]
+    assert json.loads(said.stdout)["refused"] == [{"pid": gone.pid, "error": "No such process"}]
+
+
+HOLDER = """
+import sys, altsem
+lock = altsem.Lock()
+lock.acquire()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("fetched", [True, False], ids=["gone", "zombie"])
+@pytest.mark.parametrize("named", [True, False], ids=["named", "not named"])
+def test_a_process_that_ends_while_it_is_looked_at_is_an_error_only_if_it_was_named(
+    monkeypatch: pytest.MonkeyPatch, fetched: bool, named: bool
+) -> None:
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", HOLDER], stdin=pipe, stdout=pipe) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+
+        def end_it(mapping: Any) -> Any:
+            if mapping.pid == process.pid:
+                process.kill()
+                os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+                if fetched:
+                    process.wait()
+            return real(mapping)
+
+        real = lock_view.open_source
+        monkeypatch.setattr(lock_view, "open_source", end_it)
+        seen = lock_view.look({process.pid} if named else set())
+        process.wait()
+    if named:
+        assert seen.refused == {process.pid: "No such process"}
+        assert process.pid not in seen.looked_at  # which makes the exit status 2
+    else:
+        assert process.pid not in seen.refused
+        assert f" {process.pid}:" not in report.text(seen, True)
+
+
+def test_a_process_that_has_ended_before_its_command_line_was_read_is_said_to_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lock = CTX.Lock()
+    with lock:
+        monkeypatch.setattr(lock_view, "command", lambda pid: None)
+        said = report.text(lock_view.look({os.getpid()}), False)
+    assert f"used by pid {os.getpid()}: (has ended)\n" in said
 
 
 class Bytes:

@@ -17,11 +17,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import multiprocessing
 import sys
 import time
 
+from .._arguments import seconds
 from . import report
 from .crew import CrewError, stop_helpers
 from .interrupt import Interrupt, Interrupted
@@ -29,7 +29,6 @@ from .progress import Bar
 from .rows import measure
 
 SECONDS = 10.0
-MOST = 3600.0
 METHODS = ("fork", "spawn")
 EPILOG = """\
 Exit status: 0; 1 if altsem does not work here or a process of the benchmark was killed; 2 for wrong
@@ -48,16 +47,6 @@ def start_methods() -> list[str]:
     return found[::-1] if sys.platform == "darwin" else found
 
 
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value <= MOST:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0, up to {MOST:g}")
-    return value
-
-
 def main(argv: list[str]) -> int:
     """Measure and print; return the exit status."""
     package = __package__.rpartition(".")[0]
@@ -69,7 +58,7 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument(
         "--seconds",
-        type=_seconds,
+        type=seconds,
         default=SECONDS,
         help="how long it may take, roughly (default: %(default)g); longer is more exact",
     )

@@ -1,38 +1,32 @@
-"""The contexts: multiprocessing's own, with primitives that need no POSIX semaphores."""
+"""The contexts: multiprocessing's own, with primitives that need no POSIX semaphores.
+
+What leads to one of them and what to a native one: docs/contexts.md.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
 import sys
+from collections.abc import Callable
 from functools import partial
 from multiprocessing import context as _context
-from multiprocessing import reduction
+from multiprocessing import process, reduction
+from types import FrameType
 
-TYPE_CHECKING = False  # not from `typing`, which takes longer to import than all the rest
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, ClassVar, SupportsIndex
-
-    from typing_extensions import Self
-
-    from .. import synchronize
-else:
-
-    class _Later:
-        """The module of that name, imported when something of it is asked for: programs that only
-        register the contexts do not pay for it, and each thing is looked up once."""
-
-        def __getattr__(self, name):
-            from .. import synchronize
-
-            value = getattr(synchronize, name)
-            setattr(self, name, value)
-            return value
-
-    synchronize = _Later()
+from .._later import Later
 
 # The name of the package: another one than "altsem" in a vendored copy.
 ROOT = __name__.rpartition(".")[0]
+
+TYPE_CHECKING = False  # not from `typing`: see _later.py
+if TYPE_CHECKING:
+    import typing
+    from typing import Literal, overload
+
+    from .. import synchronize
+else:
+    typing = Later("typing")
+    synchronize = Later(f"{ROOT}.synchronize")
 
 # What a child runs while it unpickles its preparation data, before it has set its sys.path: only
 # builtins can be named there.  It must have our contexts before the next thing it does, which is to
@@ -46,21 +40,24 @@ _REGISTER = (
 class _StartMethod(str):
     """The name of a start method, as a context of ours tells it.
 
-    It is the name of the *underlying* method, since programs compare it with "fork".  But when a
-    process is started, multiprocessing writes it into the child's preparation data, to be set
-    there too; there it turns into the name of our context, so that children and grandchildren
-    inherit it.
+    It is the name of the *underlying* method, since programs compare it with "fork".  But it knows
+    which context told it: given back to multiprocessing, it names that one (`_KnownContexts`).  And
+    when a process is started, multiprocessing writes it into the child's preparation data, to be
+    set there too; there it turns into the name of our context, so that children and grandchildren
+    inherit it.  Any other copy that leaves the process is a plain string: whoever reads that may
+    not have us.
     """
 
     __slots__ = ("_context_name",)
     _context_name: str
 
-    def __new__(cls, method: str, context_name: str) -> Self:
-        self = super().__new__(cls, method)
-        self._context_name = context_name
+    def __copy__(self) -> _StartMethod:
         return self
 
-    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+    def __deepcopy__(self, memo: object) -> _StartMethod:
+        return self
+
+    def __reduce_ex__(self, protocol: typing.SupportsIndex) -> tuple[typing.Any, ...]:
         popen = _context.get_spawning_popen()
         default = _context._default_context._actual_context  # type: ignore[attr-defined]
         # The preparation data come first, and tell the default context; whatever else names the
@@ -82,7 +79,7 @@ class AltsemContext(_context.BaseContext):
     """A context whose primitives are those of altsem."""
 
     _name: str
-    Process: ClassVar[type[Any]]
+    Process: typing.ClassVar[type[process.BaseProcess]]
 
     def Lock(self) -> synchronize.Lock:
         """A non-recursive lock.  Raises OSError if no shared memory can be had."""
@@ -92,7 +89,7 @@ class AltsemContext(_context.BaseContext):
         """A lock that its owner may take again.  Raises OSError as Lock does."""
         return synchronize.RLock()
 
-    def Condition(self, lock: Any = None) -> synchronize.Condition:
+    def Condition(self, lock: typing.Any = None) -> synchronize.Condition:
         """A condition variable, with an RLock of its own if none is given."""
         return synchronize.Condition(lock)
 
@@ -117,7 +114,26 @@ class AltsemContext(_context.BaseContext):
         """A rendezvous of `parties`.  Raises ValueError for fewer than 1."""
         return synchronize.Barrier(parties, action, timeout)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    if TYPE_CHECKING:  # the decorator would have `typing` imported
+
+        @overload  # type: ignore[override]
+        def get_context(
+            self, method: Literal["fork", "spawn", "forkserver"] | None = None
+        ) -> AltsemContext: ...
+
+        @overload
+        def get_context(self, method: str) -> _context.BaseContext: ...
+
+    def get_context(self, method: str | None = None) -> _context.BaseContext:
+        """This one for None, that of altsem for a start method; any other by its name.
+
+        Raises ValueError if there is none.
+        """
+        if method is None:
+            return self
+        return get_context(method) if method in _contexts else super().get_context(method)
+
+    def __reduce__(self) -> tuple[typing.Any, ...]:
         return get_context, (str(self._name),)
 
     def _check_available(self) -> None:
@@ -130,16 +146,16 @@ class AltsemContext(_context.BaseContext):
 class _Child:
     """A process whose default context is the one it was started in, as natively."""
 
-    _target: Any
-    _args: tuple[Any, ...]
+    _target: typing.Any
+    _args: tuple[typing.Any, ...]
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: typing.Any, **kwargs: typing.Any) -> None:
         super().__init__(*args, **kwargs)
         managers = sys.modules.get("multiprocessing.managers")
         if managers is not None and self._target is not None:
             self._place_manager(managers)
 
-    def _place_manager(self, managers: Any) -> None:
+    def _place_manager(self, managers: typing.Any) -> None:
         """The server of a manager that was given no address makes a socket in a directory.  Where
         that cannot be, it gets an address that needs none; it asks whoever comes for a key."""
         server = managers.BaseManager._run_server.__func__
@@ -151,7 +167,7 @@ class _Child:
             registry, _, *rest = self._args
             self._args = (registry, sockets.nameless(), *rest)
 
-    def _bootstrap(self, *args: Any, **kwargs: Any) -> Any:
+    def _bootstrap(self, *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
         from . import adopt
 
         adopt.adopt(AltsemContext)  # what comes next sets the context without asking it
@@ -176,7 +192,7 @@ class ForkServerProcess(_Child, _context.ForkServerProcess):
     _start_method = f"{ROOT}-forkserver"
 
     @staticmethod
-    def _Popen(process_obj: Any) -> Any:
+    def _Popen(process_obj: typing.Any) -> typing.Any:
         try:
             return _context.ForkServerProcess._Popen(process_obj)
         except OSError as error:
@@ -220,19 +236,47 @@ _contexts: dict[str, AltsemContext] = {}
 _default_method: str | None = None
 
 
+# Modules of the standard library that ask for a start method by its name where their caller has
+# named none: an executor with max_tasks_per_child for "spawn", compileall for "forkserver".
+_CHOOSERS = ("concurrent.futures.process", "compileall")
+
+
+def _asker() -> str:
+    """The module that asks multiprocessing for a context, further up the stack."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        name: str = frame.f_globals.get("__name__", "")
+        if name not in (__name__, _context.__name__):
+            return name
+        frame = frame.f_back
+    return ""
+
+
 class _KnownContexts(dict[str, object]):
     """The contexts that multiprocessing knows, and ours, which are found but not listed.
 
     From 3.14 on get_all_start_methods() lists all there are, and programs that try each start
     method would try each twice.
+
+    Copies of altsem in one process each have one of these, the later around the earlier, and find
+    each other's contexts by name.
     """
 
-    def __init__(self, before: dict[str, Any]) -> None:
+    def __init__(self, before: dict[str, typing.Any]) -> None:
         super().__init__(before)
         self._before = before  # perhaps that of another copy of altsem
         self._ours: dict[str, Callable[[], AltsemContext]] = {}
 
-    def __missing__(self, name: str) -> Any:
+    def __getitem__(self, name: str) -> typing.Any:
+        # A context of ours has told this name, and it has come back.
+        name = getattr(name, "_context_name", name)
+        default = _context._default_context._actual_context  # type: ignore[attr-defined]
+        ours = hasattr(getattr(default, "_name", None), "_context_name")
+        if ours and name in _contexts and _asker() in _CHOOSERS:
+            return default.get_context(name)
+        return super().__getitem__(name)
+
+    def __missing__(self, name: str) -> typing.Any:
         return self._ours[name]() if name in self._ours else self._before[name]
 
     def __contains__(self, name: object) -> bool:
@@ -250,7 +294,8 @@ def register(name: str) -> None:
     known = _KnownContexts(_context._concrete_contexts)  # type: ignore[attr-defined]
     for method in multiprocessing.get_all_start_methods():
         ctx = _CLASSES[method]()
-        ctx._name = _StartMethod(method, f"{name}-{method}")
+        ctx._name = told = _StartMethod(method)
+        told._context_name = f"{name}-{method}"
         _contexts[method] = ctx
         known.hide(f"{name}-{method}", partial(_contexts.__getitem__, method))
     known.hide(name, _default)
@@ -274,8 +319,10 @@ def _default() -> AltsemContext:
     return _contexts[_default_method]
 
 
-def get_context(method: str | None) -> AltsemContext:
-    """The context of a start method, None for the default one.  Raises ValueError."""
+def get_context(method: str | None = None) -> AltsemContext:
+    """The context of a start method: ``fork``, ``spawn``, ``forkserver``, or None for the
+    platform's default one (spawn where that is forkserver, which cannot work without a writable
+    directory).  Raises ValueError for any other."""
     if method is None:
         ctx = _default()
         ctx._check_available()

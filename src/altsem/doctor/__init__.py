@@ -11,20 +11,21 @@ Everything is tried, nothing guessed, and whatever may hang is tried in a child 
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 import time
 
+from .._arguments import WRONG_USE, Parser, seconds
 from . import checks, symptoms, trials
 from .machine import Machine
 from .patient import examine
 from .report import Report, wants_colours
 from .verdict import decide
 
+ROOT = __package__.rpartition(".")[0]
 SECONDS = 4.0
-EPILOG = """\
-Exit status: 0 native multiprocessing works; 1 it does not, and altsem does; 2 neither.
+EPILOG = f"""\
+Exit status: 0 native multiprocessing works; 1 it does not, and altsem does; 2 neither;
+{WRONG_USE} wrong arguments.  Of every command: `python -m {ROOT} -h`.
 """
 
 
@@ -41,15 +42,15 @@ def diagnose(machine: Machine, seconds: float = SECONDS) -> Report:
 
 def main(argv: list[str]) -> int:
     """Print the report; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog=f"python -m {__package__.rpartition('.')[0]} doctor",
+    parser = Parser(
+        prog=f"python -m {ROOT} doctor",
         description="Find out what works here, why not, and what helps.",
         epilog=EPILOG,
     )
     parser.add_argument("--json", action="store_true", help="for programs; see docs/doctor.md")
     parser.add_argument(
         "--seconds",
-        type=float,
+        type=seconds,
         default=SECONDS,
         help="what has not answered by then counts as silent (default: %(default)s)",
     )
@@ -58,8 +59,5 @@ def main(argv: list[str]) -> int:
     if options.json:
         print(json.dumps(report.json(), indent=2))
     else:
-        # Paths and names may hold what the terminal's encoding cannot.
-        encoding = sys.stdout.encoding or "ascii"
-        text = report.text(wants_colours())
-        print(text.encode(encoding, "backslashreplace").decode(encoding))
+        print(report.text(wants_colours()))
     return report.verdict.status

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from .. import _version
+from .._text import printable
 from .symptoms import HAPPENS, POSSIBLE
 
 if TYPE_CHECKING:
@@ -66,7 +67,9 @@ def wants_colours() -> bool:
 
 
 def _text(report: Report, colours: bool) -> Iterator[str]:
+    # Paths, variables and errors may hold anything.
     def paint(kind: str, text: str) -> str:
+        text = printable(text)
         return f"\x1b[{COLOURS[kind]}m{text}\x1b[0m" if colours else text
 
     patient, verdict = report.patient, report.verdict
@@ -76,11 +79,13 @@ def _text(report: Report, colours: bool) -> Iterator[str]:
         f"{platform.system()} {platform.release()}, uid {patient.uid}"
     )
     yield ""
-    width = max(len(row.name) for row in report.rows)
+    names = {row.name: printable(row.name) for row in report.rows}
+    width = max(map(len, names.values()))
     for row in report.rows:
-        yield f"{paint(row.status, f'{row.status:7}')}  {row.name:{width}}  {row.answer}"
+        status = paint(row.status, f"{row.status:7}")
+        yield f"{status}  {names[row.name]:{width}}  {printable(row.answer)}"
         if row.meaning:
-            yield f"{'':7}  {'':{width}}  -> {row.meaning}"
+            yield f"{'':7}  {'':{width}}  -> {printable(row.meaning)}"
     happening = [one for one in report.symptoms if one.state == HAPPENS]
     possible = [one for one in report.symptoms if one.state == POSSIBLE]
     if happening:
@@ -88,7 +93,7 @@ def _text(report: Report, colours: bool) -> Iterator[str]:
         yield paint("strong", "What you will see here without altsem:")
         for one in happening:
             yield f"  {one.text}"
-            yield f"      {one.why}"
+            yield f"      {printable(one.why)}"
     if possible:
         yield ""
         yield paint("strong", "What native semaphores may do to a program here:")
@@ -97,14 +102,14 @@ def _text(report: Report, colours: bool) -> Iterator[str]:
     yield ""
     yield paint("strong", f"Verdict: {verdict.summary()}.")
     if verdict.error:
-        yield f"  {verdict.error}"
+        yield f"  {printable(verdict.error)}"
     if verdict.cause:
-        yield f"  Cause: {verdict.cause.text}."
+        yield f"  Cause: {printable(verdict.cause.text)}."
     for where, remedy in verdict.remedies:
-        yield f"  Remedy ({where}): {remedy.text}"
+        yield f"  Remedy ({where}): {printable(remedy.text)}"
         for line in remedy.lines:
-            yield f"      {line}"
-    yield f"  altsem will {verdict.altsem_will()}."
+            yield f"      {printable(line)}"
+    yield f"  altsem will {printable(verdict.altsem_will())}."
     if not verdict.native:
         for line in verdict.how():
             yield f"      {line}"

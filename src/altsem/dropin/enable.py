@@ -94,10 +94,12 @@ def _enable(directory: str) -> int:
             with open(temporary, "w", encoding="utf-8") as file:
                 file.write(text)
             os.replace(temporary, path)
-        except OSError:
+        except OSError as error:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
-            raise
+            # Of the file that was meant, and of the directory if that is what is wrong.
+            missing = not os.path.isdir(directory)
+            raise OSError(error.errno, error.strerror, directory if missing else path) from None
         print(f"wrote {path}")
     if not os.path.isdir(os.path.join(directory, *ROOT.split("."))):
         print(

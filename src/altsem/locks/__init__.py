@@ -11,23 +11,23 @@ memory this user may see.  It only reads.
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 
+from .._arguments import WRONG_USE, Parser
 from .report import text
 from .view import look
 
-EPILOG = """\
+ROOT = __package__.rpartition(".")[0]
+EPILOG = f"""\
 Exit status: 0; 1 if a lock is held by a dead process; 2 if a process that was named is not there or
-may not be looked at.
+may not be looked at; {WRONG_USE} wrong arguments.  Of every command: `python -m {ROOT} -h`.
 """
 
 
 def main(argv: list[str]) -> int:
     """Print the view; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog=f"python -m {__package__.rpartition('.')[0]} locks",
+    parser = Parser(
+        prog=f"python -m {ROOT} locks",
         description="Who holds which lock of altsem, and who waits for it.",
         epilog=EPILOG,
     )
@@ -39,10 +39,7 @@ def main(argv: list[str]) -> int:
     if options.json:
         print(json.dumps(seen.json(options.all), indent=2))
     else:
-        # A command line may hold what the terminal's encoding cannot.
-        encoding = sys.stdout.encoding or "ascii"
-        said = text(seen, options.all)
-        print(said.encode(encoding, "backslashreplace").decode(encoding))
+        print(text(seen, options.all))
     if any(pid not in seen.looked_at for pid in options.pid):
         return 2
     return 1 if seen.held_by_the_dead() else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .._text import printable
 from .segments import SLOT_BYTES
 
 if TYPE_CHECKING:
@@ -31,9 +32,10 @@ def text(view: View, idle: bool) -> str:
 
 def _segment(view: View, segment: Segment, idle: bool) -> Iterator[str]:
     header = segment.header
-    yield f"segment {header.id[:12]}  {header.backend}, {segment.source}, {header.size} bytes"
+    where = printable(segment.source)
+    yield f"segment {header.id[:12]}  {header.backend}, {where}, {header.size} bytes"
     for pid in segment.processes:
-        yield f"  used by pid {pid}: {view.commands.get(pid) or '?'}"
+        yield f"  used by pid {pid}: {_command(view, pid)}"
     if not header.namespace:
         yield "  used from several PID namespaces: owners cannot be judged"
     shown = [one for one in segment.primitives if idle or not one.slot.idle]
@@ -48,11 +50,16 @@ def _primitive(view: View, primitive: Primitive) -> Iterator[str]:
     slot = primitive.slot
     yield f"  {slot.type} at {slot.number * SLOT_BYTES}: {_state(primitive)}"
     for pid, tid in primitive.waiting:
-        yield f"    waits: pid {pid}, thread {tid}: {view.commands.get(pid) or '?'}"
+        yield f"    waits: pid {pid}, thread {tid}: {_command(view, pid)}"
     unseen = slot.waiters - len(primitive.waiting)
     if unseen > 0:
         # Killed while it waited, or in a process that may not be looked into.
         yield f"    waits: {unseen} that cannot be seen (killed ones stay counted)"
+
+
+def _command(view: View, pid: int) -> str:
+    command = view.commands.get(pid)
+    return "(has ended)" if command is None else printable(command)
 
 
 def _state(primitive: Primitive) -> str:

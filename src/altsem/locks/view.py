@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from .._owner import Owner, command, judge
+from .._owner import Owner, command, identity, judge
 from .processes import Mapping, mappings, open_source, pids
 from .segments import SLOT_BYTES, Header, NotASegmentError, Slot, read_header, read_slots
 from .sleepers import Sleeper, sleepers
@@ -104,19 +106,24 @@ def look(only: set[int]) -> View:
         except OSError as error:
             # Processes of others are not to be looked at, and nobody asked for them.
             if pid in only:
-                view.refused[pid] = error.strerror or str(error)
+                view.refused[pid] = (
+                    error.strerror or str(error) if identity(pid) else os.strerror(errno.ESRCH)
+                )
             continue
         view.looked_at.add(pid)
         for mapping in found:
             by_file.setdefault((mapping.device, mapping.inode), []).append(mapping)
     for users in by_file.values():
         if not only or any(mapping.pid in only for mapping in users):
-            _add(view, users)
+            _add(view, users, only)
     return view
 
 
-def _add(view: View, users: list[Mapping]) -> None:
-    """Adds the segment that these processes have mapped, if it is one and can be read."""
+def _add(view: View, users: list[Mapping], only: set[int]) -> None:
+    """Adds the segment that these processes have mapped, if it is one and can be read.
+
+    That a process has ended meanwhile is no news, unless it is one of `only`.
+    """
     error: Exception | None = None
     for mapping in users:
         try:
@@ -147,8 +154,12 @@ def _add(view: View, users: list[Mapping]) -> None:
             )
         )
         return
-    for mapping in users:
-        view.refused.setdefault(mapping.pid, str(error))
+    for pid in {mapping.pid for mapping in users}:
+        if identity(pid):
+            view.refused.setdefault(pid, str(error))
+        elif pid in only:
+            view.looked_at.discard(pid)
+            view.refused[pid] = os.strerror(errno.ESRCH)
 
 
 def _primitive(slot: Slot, header: Header, asleep: dict[int, set[Sleeper]]) -> Primitive:

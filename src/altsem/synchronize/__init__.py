@@ -8,56 +8,93 @@ object itself, with no Python frame on the way.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from multiprocessing import synchronize as _native
+from types import TracebackType
 
 from .. import _core
+from .._later import Later
 from .travel import Travels, attributes_of, set_attributes
 
-TYPE_CHECKING = False  # not from `typing`: see context.py
+TYPE_CHECKING = False  # not from `typing`: see _later.py
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import TracebackType
-    from typing import Any
+    import typing
 
-    from .._owner import Owner
+    from .. import _owner
+
+    _Class = typing.TypeVar("_Class", bound=type)
+else:
+    typing = Later("typing")
+    _owner = Later(f"{__package__.rpartition('.')[0]}._owner")
 
 __all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"]
 
 
+class _Attribute:
+    """An attribute of ours, until its object is given one of that name.
+
+    In the shape of a property, but without `__set__`: so what the object itself has comes first.
+    """
+
+    def __init__(self, ours: typing.Any) -> None:
+        self._ours = ours
+        self.__doc__ = ours.__doc__
+
+    def __get__(self, obj: object, cls: type | None = None) -> typing.Any:
+        return self if obj is None else self._ours.__get__(obj, cls)
+
+
+def _assignable(cls: _Class) -> _Class:
+    """Natively, objects of these classes have hardly an attribute, so a program may give a lock a
+    `name` or an `owner` of its own.  So it may here; what is ours is then found no more by it."""
+    bases = [base for base in cls.__mro__ if base is cls or base.__module__ == _core.__name__]
+    for base in reversed(bases):
+        for name, found in list(vars(base).items()):
+            if hasattr(type(found), "__set__") and not name.startswith("_"):
+                setattr(cls, name, _Attribute(found))
+    return cls
+
+
+@_assignable
 @_core.own_methods
 class Lock(_core.Lock, Travels, _native.Lock):
     """A non-recursive lock of processes.  Any process may release it."""
 
     @property
-    def owner(self) -> Owner | None:
+    def owner(self) -> _owner.Owner | None:
         """Who holds it; None if it is free or nobody can be named."""
-        from .._owner import owner_of
-
-        return owner_of(self)
+        return _owner.owner_of(self)
 
 
+@_assignable
 @_core.own_methods
 class RLock(_core.RLock, Travels, _native.RLock):
     """A lock of processes that the thread which holds it may take again."""
 
     @property
-    def owner(self) -> Owner | None:
+    def owner(self) -> _owner.Owner | None:
         """Who holds it; None if it is free or nobody can be named."""
-        from .._owner import owner_of
-
-        return owner_of(self)
+        return _owner.owner_of(self)
 
 
+@_assignable
 @_core.own_methods
 class Semaphore(_core.Semaphore, Travels, _native.Semaphore):
     """A semaphore of processes."""
 
 
+@_assignable
 @_core.own_methods
 class BoundedSemaphore(_core.BoundedSemaphore, Travels, _native.BoundedSemaphore):
     """A semaphore of processes that never rises above its first value."""
 
+    def __repr__(self) -> str:
+        # As natively, but not by `maxvalue`, which the program may have made its own.
+        bound = _core.SemLock.maxvalue.__get__(self)
+        return f"{super(_native.BoundedSemaphore, self).__repr__()[:-2]}, maxvalue={bound})>"
 
+
+@_assignable
 class Event(_core.Event, Travels, _native.Event):
     """A flag that processes wait for.  set() never blocks; a pulse of set() and clear() wakes
     everybody who was waiting."""
@@ -76,6 +113,7 @@ class _Room(_core.Cond, Travels):
     _part_of = "Condition"
 
 
+@_assignable
 class Condition(_native.Condition):
     """A condition variable of processes.
 
@@ -83,16 +121,16 @@ class Condition(_native.Condition):
     later; it waits for nobody, so a waiter that was killed holds nobody up.
     """
 
-    def __init__(self, lock: Any = None, *, ctx: object = None) -> None:  # noqa: ARG002
-        self._lock: Any = RLock() if lock is None else lock
+    def __init__(self, lock: typing.Any = None, *, ctx: object = None) -> None:  # noqa: ARG002
+        self._lock: typing.Any = RLock() if lock is None else lock
         self._room = _Room()
         self._make_methods()
 
-    def __getstate__(self) -> tuple[Any, ...]:
+    def __getstate__(self) -> tuple[typing.Any, ...]:
         made = "_lock", "_room", "_direct", "acquire", "release"
         return self._lock, self._room, attributes_of(self, *made)
 
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
+    def __setstate__(self, state: tuple[typing.Any, ...]) -> None:
         self._lock, self._room, attributes = state
         self._make_methods()
         set_attributes(self, attributes)
@@ -178,11 +216,11 @@ class Barrier(_native.Barrier):
         self._action = action
         self._timeout = timeout
 
-    def __getstate__(self) -> tuple[Any, ...]:
+    def __getstate__(self) -> tuple[typing.Any, ...]:
         made = self._rendezvous, self._action, self._timeout
         return *made, attributes_of(self, "_rendezvous", "_action", "_timeout")
 
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
+    def __setstate__(self, state: tuple[typing.Any, ...]) -> None:
         self._rendezvous, self._action, self._timeout, attributes = state
         set_attributes(self, attributes)
 
