@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-static PyObject *bare_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+PyObject *bare_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     (void)args, (void)kwargs; /* for __init__, which a subclass may call with others */
     return PyType_GenericAlloc(type, 0);
 }

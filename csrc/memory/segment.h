@@ -2,13 +2,13 @@
 #ifndef ALTSEM_MEMORY_SEGMENT_H
 #define ALTSEM_MEMORY_SEGMENT_H
 
-#include <pthread.h>
 #include <sys/types.h>
 
+#include "process/owner.h"
 #include "word.h"
 
 #define ALTSEM_MAGIC UINT64_C(0x6d65733174746c61) /* "alt1sem" read as bytes */
-#define ALTSEM_LAYOUT 1u
+#define ALTSEM_LAYOUT 2u
 #define ALTSEM_HEADER_SLOTS 2u /* the header takes the place of the first slots */
 
 /* At the start of every segment, written before anybody else can see it and constant ever after. */
@@ -26,7 +26,8 @@ typedef struct altsem_header {
         foreign; /* a process of another PID namespace uses it: owners cannot be judged */
     _Atomic uint32_t ipc_namespace; /* sysv: in which the set is; 0 not known, or no set was made */
     _Atomic uint64_t sysv_set; /* sysv: the set that waiters sleep in (sysv_set.c); 0 none yet */
-    uint32_t reserved[14];
+    _Atomic uint32_t silent_forks; /* how many children of its users were made without handlers */
+    uint32_t reserved[13];
 } altsem_header;
 static_assert(sizeof(altsem_header) == ALTSEM_HEADER_SLOTS * ALTSEM_SLOT_BYTES, "header size");
 
@@ -62,8 +63,10 @@ struct altsem_segment {
     int fd;
     dev_t dev;
     ino_t ino;
-    unsigned references;                    /* guarded by altsem_mutex, as is all that follows */
-    int mine;                               /* made by this process: slots may be taken from it */
+    unsigned references; /* guarded by the mutex (process/fork.h), as is all that follows */
+    uint32_t mine;       /* the generation that made it and may take slots from it; 0: none */
+    uint32_t entered;    /* known.c: the generation that put it into the lists */
+    uint32_t silent_forks;                  /* those that slot.c has taken notice of */
     uint32_t used;                          /* slots ever taken, header included */
     uint32_t free;                          /* head of the free list, 0 for none */
     struct altsem_segment *next, *previous; /* known.c: of all */
@@ -73,13 +76,16 @@ struct altsem_segment {
     _Atomic(void *) front; /* filelock: the words whose front waiter is of this process */
 };
 
-/* Guards the segments that are known, their counts and their free lists; held across fork(), so that the
- * child finds them whole. */
-extern pthread_mutex_t altsem_mutex;
 extern altsem_segment *altsem_segments;
 
+static inline int altsem_segment_is_mine(const altsem_segment *segment) {
+    return segment->mine == altsem_generation();
+}
 static inline altsem_slot *altsem_slot_number(const altsem_segment *segment, uint32_t number) {
     return (altsem_slot *)((char *)segment->header + (size_t)number * ALTSEM_SLOT_BYTES);
+}
+static inline int altsem_slot_is_in(const altsem_segment *segment, const altsem_slot *slot) {
+    return (uintptr_t)slot - (uintptr_t)segment->header < segment->size;
 }
 static inline uint32_t altsem_number_of(const altsem_segment *segment, const altsem_slot *slot) {
     return (uint32_t)(((const char *)slot - (const char *)segment->header) / ALTSEM_SLOT_BYTES);

@@ -2,8 +2,9 @@
  *
  * Why recursion is safe although other processes scribble in the same slot: only the owner writes
  * `holder` and `again`, between its taking and its release.  A thread that reads its own id in the
- * word is the owner, or has the same id in another PID namespace; then `holder` differs, because the
- * releasing owner cleared it before, and the taking one writes it after, the step of the word.
+ * word is the owner, or has the same id in another PID namespace, or later; then `holder` differs
+ * (owner.c), because the releasing owner cleared it before, and the taking one writes it after, the
+ * step of the word.
  */
 #include "primitives/fast.h"
 #include "wait/spin.h"
@@ -50,7 +51,8 @@ int altsem_lock_is_free(const altsem_slot *slot) {
 
 int altsem_lock_is_ours(const altsem_slot *slot) {
     uint32_t owner = altsem_owner(altsem_load(&slot->word));
-    return owner != 0 && owner != ALTSEM_NOBODY && altsem_load(&slot->holder) == altsem_self();
+    return owner != 0 && owner != ALTSEM_NOBODY &&
+           altsem_id_process(altsem_load(&slot->holder)) == altsem_id_process(altsem_self()->id);
 }
 
 int altsem_lock_is_mine(const altsem_slot *slot) { return altsem_fast_is_mine(slot); }

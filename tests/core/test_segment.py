@@ -196,7 +196,7 @@ print(sem.post(), event.event_set())
     ("field", "values", "error"),
     [
         ("magic", [0, 1, 2**64 - 1], EINVAL),
-        ("layout", [0, 2, 2**32 - 1], EPROTONOSUPPORT),
+        ("layout", [0, 1, 3, 2**32 - 1], EPROTONOSUPPORT),
         ("slot_bytes", [0, 32, 128], EPROTONOSUPPORT),
         ("backend", [0, 77, 2**32 - 1], EXDEV),
         ("size", [0, PAGE - 1, PAGE + 1, 2**63, 2**64 - 1], EINVAL),
