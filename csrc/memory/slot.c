@@ -218,6 +218,7 @@ static void in_child(void) {
     altsem_with_free = NULL;
     uint32_t here = altsem_pid_namespace();
     for (altsem_segment *segment = altsem_segments; segment; segment = segment->next) {
+        segment->mine = 0; /* also one that was being made when a handler forked */
         segment->free = 0;
         if (how != ALTSEM_FORK_HANDLED)
             atomic_fetch_add_explicit(&segment->header->silent_forks, 1, memory_order_relaxed);
