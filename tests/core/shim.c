@@ -4,9 +4,12 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,6 +20,28 @@ volatile int shim_hold;     /* the next probe of a futex, or shared mapping, is 
 volatile int shim_atfork;   /* what registering handlers of forks fails with */
 volatile int shim_child;    /* what the handler's fork() returned */
 volatile int shim_returns;  /* the child returns from the handler; else it ends with status 7 */
+
+/* When the program ends, after the libraries that were loaded before have run their destructors: forks,
+ * and the child waits for a semaphore, a tenth of a second. */
+int (*shim_wait)(void *segment, void *slot, int64_t deadline);
+void *shim_segment, *shim_slot;
+
+__attribute__((destructor)) static void end(void) {
+    if (!shim_wait) return;
+    int status, pid = fork(), result;
+    if (pid == 0) {
+        struct timespec now;
+        alarm(10);
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        int64_t until = now.tv_sec * INT64_C(1000000000) + now.tv_nsec + 100000000;
+        do {
+            result = shim_wait(shim_segment, shim_slot, until);
+        } while (result == -EINTR);
+        _exit(result == -ETIMEDOUT ? 0 : 1);
+    }
+    const char *said = waitpid(pid, &status, 0) == pid && status == 0 ? "timed out\n" : "hung\n";
+    if (write(1, said, strlen(said)) < 0) _exit(1);
+}
 
 enum { PROBE = 1, MAPPING = 2 };
 

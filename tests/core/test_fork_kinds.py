@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -11,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from core import sandbox
-from core.crew import SILENT, Child, Crew, Task, bare_clone, fork_of_c, load
-from core.kit import EAGAIN, EPERM, OK, Kit
+from core import backend, sandbox
+from core.crew import SILENT, Child, Crew, bare_clone, fork_of_c, load, until
+from core.kit import EAGAIN, EPERM, ETIMEDOUT, OK, Kit
 
 Fork = Callable[[], int]
 
@@ -263,3 +264,47 @@ sem, before = kit.sem(), lib.altsem_fork_count()
 print(Child(lib.altsem_fork_count).result() - before, lib.altsem_fork_count() - before)
 """
     assert moment(code, SHIM_ATFORK="12") == "['ENOMEM', 'ENOMEM', 'ENOMEM'] 0\n1 1\n"
+
+
+# --- with SysV sets, which count their users -------------------------------------------------------
+
+GETVAL, USERS = 12, 0
+
+
+@every_fork
+def test_a_child_however_made_is_a_user_of_the_set_by_itself(
+    core, tmp_path: Path, fork: Fork
+) -> None:
+    def work() -> list[int]:
+        sysv, libc = backend.of(core, "sysv", tmp_path), ctypes.CDLL(None)
+        slot = sysv.slot()
+        users = lambda: libc.semctl(slot.set, USERS, GETVAL)  # noqa: E731
+        assert slot.doze() == ETIMEDOUT
+        seen = [users()]
+        child = Child(slot.wait, fork=fork)
+        until(lambda: slot.sleepers == 1 and child.asleep(), "the child sleeps")
+        seen.append(users())
+        slot.post()
+        assert child.result() == OK
+        seen.append(users())
+        slot.free()
+        return seen
+
+    assert Child(work).result() == [1, 2, 1]
+
+
+def test_a_child_forked_while_exit_handlers_run_can_wait(kit: Kit, program, shim: Path) -> None:
+    code = """
+import ctypes
+late = ctypes.CDLL(sys.argv[1])
+def tell(name, what):
+    where = ctypes.c_void_p.in_dll(late, "shim_" + name)
+    where.value = int(ffi.cast("intptr_t", what))
+slot = kit.sem()
+tell("segment", slot.segment)
+tell("slot", slot.slot)
+tell("wait", ffi.addressof(lib, "altsem_sem_wait"))
+"""
+    said = program(code, shim, env={"ALTSEM_BACKEND": "sysv"})
+    kit.lib.altsem_clean(kit.out("unsigned"))  # the child ended without handlers of its own
+    assert said == "timed out\n"
