@@ -1,0 +1,92 @@
+"""`__init__` called again while others wait: they stay with what they found, and nothing breaks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import altsem
+from altsem import _core
+
+# Each waits for longer than a slice, after which the core is called again.  New slots come from
+# another segment than the old ones.
+CODE = """
+import sys, threading, time
+import altsem
+from altsem import _core
+from support import wait_for_waiters, waiters
+
+context = altsem.get_context("fork")
+lock, rlock, event = context.Lock(), context.RLock(), context.Event()
+semaphore, bounded, many = context.Semaphore(0), context.BoundedSemaphore(1), context.BoundedSemaphore(2)
+counting = altsem.SemLock(0, 1, 2, "/unused", True)
+condition, barrier = context.Condition(), context.Barrier(2)
+other = context.Condition(context.Lock())
+for one in (lock, rlock, bounded, many, many, counting):
+    one.acquire()
+
+def wait_in(condition):
+    with condition:
+        return condition.wait(1.5)
+
+def meet():
+    try:
+        barrier.wait(1.5)
+    except threading.BrokenBarrierError:
+        return False
+
+def part(thing, kind):
+    return next(value for value in vars(thing).values() if isinstance(value, kind))
+
+waits = {
+    **{name: lambda one=one: one.acquire(timeout=1.5) for name, one in {
+        "lock": lock, "rlock": rlock, "semaphore": semaphore, "bounded": bounded, "many": many,
+    }.items()},
+    "event": lambda: event.wait(1.5),
+    "condition": lambda: wait_in(condition),
+    "on a lock": lambda: wait_in(other),
+    "barrier": meet,
+}
+seen = {}
+threads = [
+    threading.Thread(target=lambda name=name, wait=wait: seen.setdefault(name, wait()))
+    for name, wait in waits.items()
+]
+for thread in threads:
+    thread.start()
+waited_for = (lock, rlock, semaphore, bounded, many, event, condition, other, barrier)
+for one in waited_for:
+    wait_for_waiters(one)
+padding = [altsem.Lock() for _ in range(500)]
+for one in (lock, rlock, semaphore, bounded):
+    one.__init__()
+many.__init__(2)
+event.__init__()
+for one in (condition, other):
+    part(one, _core.Cond).__init__()
+    part(one, _core.SemLock).__init__()
+part(barrier, _core.Rendezvous).__init__(2)
+for thread in threads:
+    thread.join()
+print(sorted(name for name in waits if name not in seen), [name for name in seen if seen[name]])
+print([waiters(one) for one in waited_for], barrier.broken)
+print([one.acquire(False) for one in (lock, rlock, semaphore, bounded, many)], event.is_set())
+"""
+
+
+@pytest.mark.parametrize("backend", ["futex", "sysv", "filelock"])
+def test_who_waits_goes_on_waiting_where_it_began(run_script: Any, backend: str) -> None:
+    if _core.backends().get(backend) != 0:
+        pytest.skip("this backend does not work here")
+    path = {"PYTHONPATH": __file__.rpartition("/primitives")[0]}
+    done = run_script(CODE, env={"ALTSEM_BACKEND": backend, **path})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"[] []\n{[0] * 9} False\n[True, True, True, True, True] False\n", done.stderr
+
+
+def test_who_is_made_again_is_as_new() -> None:
+    for made in (altsem.Lock(), altsem.RLock(), altsem.BoundedSemaphore(1)):
+        made.acquire()
+        made.__init__()  # type: ignore[misc]
+        assert made.acquire(False) and not (made.release() or made._semlock._count())
