@@ -54,6 +54,7 @@ int parse_two(const char *function, const char *first, const char *second, PyObj
 
 /* primitive.c */
 int primitive_make(Primitive *self, int type, int64_t value, int64_t maxvalue, const char *what);
+PyObject *primitive_new(PyTypeObject *type, PyObject *args, PyObject *kwargs);
 void primitive_drop(Primitive *self);
 void primitive_dealloc(PyObject *self);
 extern PyType_Spec primitive_spec;

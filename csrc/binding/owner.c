@@ -62,8 +62,8 @@ PyObject *module_judge(PyObject *module, PyObject *args) {
     altsem_verdict verdict;
     if (!PyArg_ParseTuple(args, "IKI:judge", &thread, &id, &where)) return NULL;
     Py_BEGIN_ALLOW_THREADS altsem_judge(thread, id, where, &verdict);
-    Py_END_ALLOW_THREADS
-    PyObject *pid = verdict.pid ? PyLong_FromUnsignedLong(verdict.pid) : Py_NewRef(Py_None);
+    Py_END_ALLOW_THREADS PyObject *pid =
+        verdict.pid ? PyLong_FromUnsignedLong(verdict.pid) : Py_NewRef(Py_None);
     return pid ? Py_BuildValue("NNNN", pid, told(verdict.process), told(verdict.thread),
                                PyBool_FromLong(verdict.is_shown))
                : NULL;

@@ -50,8 +50,8 @@ void primitive_dealloc(PyObject *self) {
     Py_DECREF(type);
 }
 
-static PyObject *primitive_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    (void)args, (void)kwargs;
+PyObject *primitive_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    (void)args, (void)kwargs; /* for __init__, which a subclass may call with others */
     return PyType_GenericAlloc(type, 0);
 }
 

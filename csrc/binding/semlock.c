@@ -153,9 +153,11 @@ static PyObject *semlock_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
 
 /* The classes of locks.c have hot methods for one type of slot, and know which they make. */
 static int makes_its_own(PyTypeObject *type) {
-    for (; type; type = PyType_GetSlot(type, Py_tp_base))
-        if (PyType_GetSlot(type, Py_tp_new) == (void *)bare_new) return 1;
-    return 0;
+    for (;; type = PyType_GetSlot(type, Py_tp_base)) {
+        void *make = PyType_GetSlot(type, Py_tp_new);
+        if (make == (void *)semlock_new || make == (void *)primitive_new)
+            return make == (void *)primitive_new;
+    }
 }
 
 static PyObject *semlock_rebuild(PyObject *type, PyObject *args) {

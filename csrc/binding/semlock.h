@@ -88,8 +88,6 @@ static inline int semlock_is_mine(SemLock *self) {
            atomic_load_explicit(&self->last, memory_order_relaxed) == altsem_self()->id;
 }
 
-/* locks.c */
-PyObject *bare_new(PyTypeObject *type, PyObject *args, PyObject *kwargs);
 /* semlock.c */
 int semlock_value(SemLock *self);
 PyObject *semlock_get_value(PyObject *self, PyObject *unused);

@@ -63,12 +63,12 @@ struct altsem_segment {
     int fd;
     dev_t dev;
     ino_t ino;
-    unsigned references; /* guarded by the mutex (process/fork.h), as is all that follows */
-    uint32_t mine;       /* the generation that made it and may take slots from it; 0: none */
-    uint32_t entered;    /* known.c: the generation that put it into the lists */
-    uint32_t silent_forks;                  /* those that slot.c has taken notice of */
-    uint32_t used;                          /* slots ever taken, header included */
-    uint32_t free;                          /* head of the free list, 0 for none */
+    unsigned references;   /* guarded by the mutex (process/fork.h), as is all that follows */
+    uint32_t mine;         /* the generation that made it and may take slots from it; 0: none */
+    uint32_t entered;      /* known.c: the generation that put it into the lists */
+    uint32_t silent_forks; /* those that slot.c has taken notice of */
+    uint32_t used;         /* slots ever taken, header included */
+    uint32_t free;         /* head of the free list, 0 for none */
     struct altsem_segment *next, *previous; /* known.c: of all */
     struct altsem_segment *same;            /* known.c: the next one in its row of the table */
     struct altsem_segment *next_free;       /* the next segment with a free list (slot.c) */

@@ -21,7 +21,7 @@
 #define MOST_SLOTS 32768u
 
 static altsem_segment *filling; /* holds a reference of its own */
-static altsem_segment *left;    /* so did this one in the parent; dropped when memory may be freed */
+static altsem_segment *left; /* so did this one in the parent; dropped when memory may be freed */
 
 int altsem_slot_init(altsem_slot *slot, int type, int64_t value, int64_t maxvalue) {
     uint64_t word = 0, word2 = 0;

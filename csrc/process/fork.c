@@ -36,7 +36,7 @@
 _Atomic uint32_t altsem_settled;
 static altsem_fork_hooks *registered;
 static _Atomic uint64_t mutex;
-static int how; /* enum altsem_fork.  Guarded by the mutex */
+static int how;                 /* enum altsem_fork.  Guarded by the mutex */
 static _Atomic unsigned parent; /* how often this process, or those it descends from, were that */
 static _Atomic int unwatched = -ENOMEM; /* 0: the handlers are registered */
 
@@ -129,7 +129,7 @@ static int watch(void) { return -pthread_atfork(before, in_parent, in_child); }
 
 int altsem_watch_forks(void) {
     if (atomic_load_explicit(&unwatched, memory_order_relaxed) == 0) return 0;
-    altsem_mutex_lock(); /* registered twice would be as bad */
+    altsem_mutex_lock();                /* registered twice would be as bad */
     if (unwatched) unwatched = watch(); /* it wants memory, and that may have been short then */
     int error = unwatched;
     altsem_mutex_unlock();

@@ -44,7 +44,8 @@
 _Alignas(ALTSEM_PAGE) altsem_page altsem_own;
 _Thread_local altsem_thread altsem_me ALTSEM_TLS = {.generation = NEVER};
 
-static _Atomic uint32_t latest; /* generation ever given in this process or those it descends from */
+static _Atomic uint32_t
+    latest; /* generation ever given in this process or those it descends from */
 
 __attribute__((constructor)) static void begin(void) {
 #ifdef __linux__
@@ -115,7 +116,9 @@ uint64_t altsem_process_id(void) {
     uint32_t pid = (uint32_t)getpid();
     if (altsem_proc_look("self", &seen) == 0)
         id = altsem_id_from(pid, seen.start, altsem_pid_namespace());
-    else id = id_of(pid, 0, chance()); /* nobody can judge this process, but it differs from others */
+    else
+        id =
+            id_of(pid, 0, chance()); /* nobody can judge this process, but it differs from others */
     errno = saved;
     /* Two threads may come here at once: the first one's answer counts. */
     return atomic_compare_exchange_strong(&altsem_own.id, &nobody, id) ? id : nobody;

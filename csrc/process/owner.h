@@ -47,9 +47,9 @@ typedef union altsem_page {
 } altsem_page;
 
 typedef struct altsem_thread {
-    uint64_t id;              /* the identity above */
-    uint32_t tid;             /* the kernel's number */
-    uint32_t generation;      /* both are right in this generation only */
+    uint64_t id;               /* the identity above */
+    uint32_t tid;              /* the kernel's number */
+    uint32_t generation;       /* both are right in this generation only */
     _Atomic uint64_t numbered; /* generation << 32 | number within the process */
 } altsem_thread;
 

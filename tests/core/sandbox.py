@@ -11,10 +11,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.prctl.argtypes = [ctypes.c_int] + 4 * [ctypes.c_ulong]
 _libc.mount.argtypes = 3 * [ctypes.c_char_p] + [ctypes.c_ulong, ctypes.c_char_p]
 
-_X86 = {"memfd_create": 319, "madvise": 28, "openat": 257, "open": 2, "futex": 202, "semget": 64, "renameat2": 316,
-        "linkat": 265, "getrandom": 318}  # fmt: skip
-_ARM = {"memfd_create": 279, "madvise": 233, "openat": 56, "open": None, "futex": 98, "semget": 190,
-        "renameat2": 276, "linkat": 37, "getrandom": 278}  # fmt: skip
+_X86 = {"memfd_create": 319, "openat": 257, "open": 2, "futex": 202, "semget": 64, "renameat2": 316,
+        "linkat": 265, "getrandom": 318, "madvise": 28}  # fmt: skip
+_ARM = {"memfd_create": 279, "openat": 56, "open": None, "futex": 98, "semget": 190,
+        "renameat2": 276, "linkat": 37, "getrandom": 278, "madvise": 233}  # fmt: skip
 CALLS = {"x86_64": _X86, "aarch64": _ARM}.get(platform.machine(), {})
 O_TMPFILE_BIT = 0o20000000
 
@@ -96,7 +96,7 @@ NEW_PID, NEW_TIME = 0x20000000, 0x80
 
 
 def unshare(kind: int) -> None:
-    """Children of this process get a namespace of their own.  OSError where that is not permitted."""
+    """Children get a namespace of their own.  OSError where that is not permitted."""
     _call("unshare", kind)
 
 

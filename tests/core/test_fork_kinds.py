@@ -266,7 +266,7 @@ print(Child(lib.altsem_fork_count).result() - before, lib.altsem_fork_count() - 
     assert moment(code, SHIM_ATFORK="12") == "['ENOMEM', 'ENOMEM', 'ENOMEM'] 0\n1 1\n"
 
 
-# --- with SysV sets, which count their users -------------------------------------------------------
+# --- with SysV sets, which count their users ------------------------------------------------------
 
 GETVAL, USERS = 12, 0
 

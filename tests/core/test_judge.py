@@ -82,9 +82,7 @@ def test_who_started_at_another_time_is_another(kit: Kit, held: tuple[Thing, Chi
 
 
 @pytest.mark.parametrize("where", [0, 1, 2**32 - 1])
-def test_another_namespace_is_not_judged(
-    kit: Kit, held: tuple[Thing, Child], where: int
-) -> None:
+def test_another_namespace_is_not_judged(kit: Kit, held: tuple[Thing, Child], where: int) -> None:
     lock, child = held
     tid, real, _ = owner(kit, lock)
     child.kill()

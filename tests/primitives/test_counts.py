@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support import FORKS, fork, reap
 
 import altsem
 from altsem import SemLock, _core
+from support import FORKS, fork, reap
 
 RECURSIVE, SEMAPHORE = 0, 1
 NOT_MINE = r"^attempt to release recursive lock not owned by thread$"

@@ -19,7 +19,8 @@ from support import wait_for_waiters, waiters
 
 context = altsem.get_context("fork")
 lock, rlock, event = context.Lock(), context.RLock(), context.Event()
-semaphore, bounded, many = context.Semaphore(0), context.BoundedSemaphore(1), context.BoundedSemaphore(2)
+semaphore, bounded = context.Semaphore(0), context.BoundedSemaphore(1)
+many = context.BoundedSemaphore(2)
 counting = altsem.SemLock(0, 1, 2, "/unused", True)
 condition, barrier = context.Condition(), context.Barrier(2)
 other = context.Condition(context.Lock())
@@ -82,7 +83,9 @@ def test_who_waits_goes_on_waiting_where_it_began(run_script: Any, backend: str)
     path = {"PYTHONPATH": __file__.rpartition("/primitives")[0]}
     done = run_script(CODE, env={"ALTSEM_BACKEND": backend, **path})
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"[] []\n{[0] * 9} False\n[True, True, True, True, True] False\n", done.stderr
+    assert done.stdout == f"[] []\n{[0] * 9} False\n[True, True, True, True, True] False\n", (
+        done.stderr
+    )
 
 
 def test_who_is_made_again_is_as_new() -> None:

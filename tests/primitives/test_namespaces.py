@@ -6,8 +6,9 @@ import ctypes
 import os
 from collections.abc import Callable
 
-import altsem
 import pytest
+
+import altsem
 from support import fork, reap
 
 ROUNDS = 10
