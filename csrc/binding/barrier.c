@@ -23,21 +23,20 @@ static int barrier_init(PyObject *self, PyObject *args, PyObject *kwargs) {
 }
 
 /* The last to arrive: runs the action, then releases the others. */
-static int run_action(Primitive *self, PyObject *action, uint32_t generation) {
+static int run_action(Place place, PyObject *action, uint32_t generation) {
     if (action != Py_None) {
         PyObject *result = PyObject_CallObject(action, NULL);
         if (!result) {
-            altsem_barrier_abort(self->segment, self->slot);
+            altsem_barrier_abort(place.segment, place.slot);
             return -EINTR; /* with an exception set */
         }
         Py_DECREF(result);
     }
-    return altsem_barrier_trip(self->segment, self->slot, generation);
+    return altsem_barrier_trip(place.segment, place.slot, generation);
 }
 
 static PyObject *meet(PyObject *op, PyObject *const *args, Py_ssize_t nargs) {
-    READY(op);
-    Primitive *self = (Primitive *)op;
+    PLACE(op);
     uint32_t index, generation;
     double seconds;
     int result;
@@ -48,15 +47,15 @@ static PyObject *meet(PyObject *op, PyObject *const *args, Py_ssize_t nargs) {
     int limited = parse_timeout(args[1], &seconds);
     if (limited < 0) return NULL;
     int64_t deadline = limited ? altsem_deadline_in(seconds) : ALTSEM_FOREVER;
-    SLEEP(result, altsem_barrier_arrive(self->segment, self->slot, deadline, &index, &generation));
+    SLEEP(result, altsem_barrier_arrive(place.segment, place.slot, deadline, &index, &generation));
     if (result == 1) {
-        result = run_action(self, args[0], generation);
+        result = run_action(place, args[0], generation);
     } else if (result == 0) {
-        SLEEP(result, altsem_barrier_wait(self->segment, self->slot, generation, deadline));
+        SLEEP(result, altsem_barrier_wait(place.segment, place.slot, generation, deadline));
         if (result != 0 && result != -EPIPE && result != -ETIMEDOUT)
-            altsem_barrier_withdraw(self->slot, generation);
+            altsem_barrier_withdraw(place.slot, generation);
     } else if (result == -ETIMEDOUT) {
-        altsem_barrier_abort(self->segment, self->slot);
+        altsem_barrier_abort(place.segment, place.slot);
     }
     if (result == 0) return PyLong_FromUnsignedLong(index);
     if (result == -EPIPE || result == -ETIMEDOUT) Py_RETURN_NONE;
@@ -65,34 +64,34 @@ static PyObject *meet(PyObject *op, PyObject *const *args, Py_ssize_t nargs) {
 
 static PyObject *abort_it(PyObject *self, PyObject *unused) {
     (void)unused;
-    READY(self);
-    altsem_barrier_abort(((Primitive *)self)->segment, ((Primitive *)self)->slot);
+    PLACE(self);
+    altsem_barrier_abort(place.segment, place.slot);
     Py_RETURN_NONE;
 }
 
 static PyObject *reset(PyObject *self, PyObject *unused) {
     (void)unused;
-    READY(self);
-    altsem_barrier_reset(((Primitive *)self)->segment, ((Primitive *)self)->slot);
+    PLACE(self);
+    altsem_barrier_reset(place.segment, place.slot);
     Py_RETURN_NONE;
 }
 
 static PyObject *get_parties(PyObject *self, void *unused) {
     (void)unused;
     READY(self);
-    return PyLong_FromLong(altsem_slot_maxvalue(((Primitive *)self)->slot));
+    return PyLong_FromLong(altsem_slot_maxvalue(SLOT_OF(self)));
 }
 
 static PyObject *get_waiting(PyObject *self, void *unused) {
     (void)unused;
     READY(self);
-    return PyLong_FromUnsignedLong(altsem_barrier_waiting(((Primitive *)self)->slot));
+    return PyLong_FromUnsignedLong(altsem_barrier_waiting(SLOT_OF(self)));
 }
 
 static PyObject *get_broken(PyObject *self, void *unused) {
     (void)unused;
     READY(self);
-    return PyBool_FromLong(altsem_barrier_broken(((Primitive *)self)->slot));
+    return PyBool_FromLong(altsem_barrier_broken(SLOT_OF(self)));
 }
 
 static PyMethodDef methods[] = {

@@ -14,7 +14,7 @@ static PyObject *enter(PyObject *self, PyObject *unused) {
     (void)unused;
     READY(self);
     uint32_t ticket;
-    int error = altsem_cond_enter(((Primitive *)self)->slot, &ticket);
+    int error = altsem_cond_enter(SLOT_OF(self), &ticket);
     if (error != 0) return raise_os(error, "too many wait for one Condition (2**20-1 already do)");
     return PyLong_FromUnsignedLong(ticket);
 }
@@ -27,8 +27,7 @@ static int parse_ticket(PyObject *object, uint32_t *ticket) {
 }
 
 static PyObject *sleep_in(PyObject *op, PyObject *const *args, Py_ssize_t nargs) {
-    READY(op);
-    Primitive *self = (Primitive *)op;
+    PLACE(op);
     uint32_t ticket;
     double seconds;
     int result;
@@ -39,7 +38,7 @@ static PyObject *sleep_in(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     int limited = parse_timeout(args[1], &seconds);
     if (limited < 0 || parse_ticket(args[0], &ticket) != 0) return NULL;
     int64_t deadline = limited ? altsem_deadline_in(seconds) : ALTSEM_FOREVER;
-    SLEEP(result, altsem_cond_sleep(self->segment, self->slot, ticket, deadline));
+    SLEEP(result, altsem_cond_sleep(place.segment, place.slot, ticket, deadline));
     if (result == 0) Py_RETURN_TRUE;
     if (result == -ETIMEDOUT) Py_RETURN_FALSE;
     return result == -EINTR ? NULL : raise_sleep(result);
@@ -49,71 +48,66 @@ static PyObject *leave(PyObject *self, PyObject *object) {
     READY(self);
     uint32_t ticket;
     if (parse_ticket(object, &ticket) != 0) return NULL;
-    return PyBool_FromLong(altsem_cond_leave(((Primitive *)self)->slot, ticket));
+    return PyBool_FromLong(altsem_cond_leave(SLOT_OF(self), ticket));
 }
 
 static PyObject *notify(PyObject *op, PyObject *object) {
-    READY(op);
-    Primitive *self = (Primitive *)op;
+    PLACE(op);
     int overflow;
     long n = PyLong_AsLongAndOverflow(object, &overflow);
     if (n == -1 && !overflow && PyErr_Occurred()) return NULL;
     if (overflow < 0 || n < 0) n = 0;
     if (overflow > 0 || (unsigned long)n > UINT32_MAX) n = (long)(UINT32_MAX >> 1);
-    return PyLong_FromUnsignedLong(altsem_cond_notify(self->segment, self->slot, (uint32_t)n));
+    return PyLong_FromUnsignedLong(altsem_cond_notify(place.segment, place.slot, (uint32_t)n));
 }
 
 static PyObject *waiters(PyObject *self, PyObject *unused) {
     (void)unused;
     READY(self);
-    return PyLong_FromUnsignedLong(altsem_cond_waiters(((Primitive *)self)->slot));
+    return PyLong_FromUnsignedLong(altsem_cond_waiters(SLOT_OF(self)));
 }
 
 /* --- the whole of Condition.wait, for a lock of ours ------------------------------------------- */
 
 /* Takes the lock, a millisecond at a time where the means to sleep are denied: wait() has to come
  * back with the lock, also to say just that. */
-static int take_somehow(SemLock *lock) {
+static int take_somehow(Place lock) {
     static const struct timespec moment = {0, 1000000};
-    int result = altsem_lock_wait(lock->base.segment, slot_of(lock), ALTSEM_FOREVER);
+    int result = altsem_lock_wait(lock.segment, lock.slot, ALTSEM_FOREVER);
     if (result == 0 || result == -EINTR) return result;
-    return altsem_lock_try(slot_of(lock)) == 0 ? 0 : (nanosleep(&moment, NULL), -EINTR);
+    return altsem_lock_try(lock.slot) == 0 ? 0 : (nanosleep(&moment, NULL), -EINTR);
 }
 
 /* 0, or -1 with an exception: then the lock is not held, as natively. */
-static int take_back(SemLock *lock, uint32_t depth) {
+static int take_back(Place lock, uint32_t depth) {
     int result;
     SLEEP(result, take_somehow(lock));
     if (result != 0) return -1;
-    if (lock->type == ALTSEM_RLOCK) altsem_rlock_restore(slot_of(lock), depth);
+    if (altsem_slot_type(lock.slot) == ALTSEM_RLOCK) altsem_rlock_restore(lock.slot, depth);
     return 0;
 }
 
 /* With the lock held again: whether a notification came, given how the sleep ended. */
-static int settle(Primitive *room, uint32_t ticket, int slept) {
+static int settle(Place room, uint32_t ticket, int slept) {
     if (slept == 0) return 1;
-    int notified = altsem_cond_leave(room->slot, ticket);
+    int notified = altsem_cond_leave(room.slot, ticket);
     /* Interrupted, and will not act on it: let another. */
-    if (notified && slept == -EINTR) altsem_cond_notify(room->segment, room->slot, 1);
+    if (notified && slept == -EINTR) altsem_cond_notify(room.segment, room.slot, 1);
     return notified;
 }
 
-static PyObject *wait_in(Primitive *room, SemLock *lock, PyObject *timeout) {
+static PyObject *wait_in(Place room, Place lock, PyObject *timeout) {
     uint32_t ticket, depth = 1;
     double seconds;
     int limited = parse_timeout(timeout, &seconds), error, slept;
     if (limited < 0) return NULL;
-    if (!semlock_is_mine(lock)) {
-        PyErr_SetString(PyExc_AssertionError, "must acquire() condition before using wait()");
-        return NULL;
-    }
-    if ((error = altsem_cond_enter(room->slot, &ticket)) != 0)
+    if ((error = altsem_cond_enter(room.slot, &ticket)) != 0)
         return raise_os(error, "too many wait for one Condition (2**20-1 already do)");
     int64_t deadline = limited ? altsem_deadline_in(seconds) : ALTSEM_FOREVER;
-    if (lock->type == ALTSEM_RLOCK)
-        altsem_rlock_release_all(lock->base.segment, slot_of(lock), &depth);
-    else altsem_lock_release(lock->base.segment, slot_of(lock));
-    SLEEP(slept, altsem_cond_sleep(room->segment, room->slot, ticket, deadline));
+    if (altsem_slot_type(lock.slot) == ALTSEM_RLOCK)
+        altsem_rlock_release_all(lock.segment, lock.slot, &depth);
+    else altsem_lock_release(lock.segment, lock.slot);
+    SLEEP(slept, altsem_cond_sleep(room.segment, room.slot, ticket, deadline));
     PyObject *type = NULL, *value = NULL, *trace = NULL;
     if (slept == -EINTR) PyErr_Fetch(&type, &value, &trace);
     if (take_back(lock, depth) != 0) {
@@ -138,9 +132,13 @@ PyObject *module_cond_wait(PyObject *module, PyObject *const *args, Py_ssize_t n
                         "RLock of altsem");
         return NULL;
     }
-    READY(args[0]);
-    READY(args[1]);
-    return wait_in((Primitive *)args[0], (SemLock *)args[1], args[2]);
+    Place room = place_of(args[0]), lock = room.slot ? place_of(args[1]) : room;
+    if (!lock.slot) return NULL;
+    if (!altsem_lock_is_mine(lock.slot)) {
+        PyErr_SetString(PyExc_AssertionError, "must acquire() condition before using wait()");
+        return NULL;
+    }
+    return wait_in(room, lock, args[2]);
 }
 
 static PyMethodDef methods[] = {

@@ -84,18 +84,6 @@ void semlock_remember(SemLock *self, int kind, int maxvalue, int born_taken) {
     count_begin(self);
 }
 
-void count_acquired_in_general(SemLock *self) {
-    atomic_store_explicit(&self->last, altsem_self()->id, memory_order_relaxed);
-    count_add(self, 1);
-}
-
-#ifndef Py_GIL_DISABLED
-void count_begin(SemLock *self) {
-    self->generation = altsem_generation();
-    self->count = 0;
-}
-#endif
-
 void semlock_adopted(PyObject *op) {
     SemLock *self = (SemLock *)op;
     int recursive = altsem_slot_type(slot_of(self)) == ALTSEM_RLOCK;

@@ -28,8 +28,8 @@ for one in (lock, rlock, bounded, many, many, counting):
     one.acquire()
 
 def wait_in(condition):
-    with condition:
-        return condition.wait(1.5)
+    condition.acquire()
+    return condition.wait(1.5)  # and comes back with the lock that it had
 
 def meet():
     try:
