@@ -15,8 +15,18 @@
  *     process that was to wake it, or the waiter that was woken in its place, has been killed.
  *   - A primitive is a slot of a segment.  Passing a slot of another type is undefined; whoever
  *     takes a slot from outside must go through altsem_slot_at(), which checks.
- *   - All functions are safe in several threads at once.  altsem_event_set, altsem_sem_post and
- *     the other functions that never sleep are safe in a signal handler.
+ *   - All functions are safe in several threads at once.
+ *   - Safe in a signal handler, also one that interrupts any function here, are only:
+ *       altsem_sem_try, _post, _value         altsem_event_set, _clear, _is_set, _now
+ *       altsem_lock_try, _is_mine, _is_ours, _is_free, _owner_tid, _owner_pid, _owner_id, and
+ *       _release of what the handler itself has taken
+ *       altsem_waiters, altsem_tid, altsem_deadline_in
+ *     What a thread may do only while it holds a lock may not be done by a handler that interrupts
+ *     it there; what makes, takes, exports or gives back slots and segments uses a mutex and memory.
+ *     A handler may fork, if its child then calls exec or _exit, or uses these functions only.
+ *   - After a fork, of whatever kind, the child is a new process to all of this: it holds no lock, and
+ *     takes slots from segments of its own.  A child that shares its parent's memory (vfork, clone
+ *     with CLONE_VM) calls nothing here.
  */
 #ifndef ALTSEM_H
 #define ALTSEM_H
@@ -82,7 +92,7 @@ int altsem_clean(unsigned *removed);
  *   ALTSEM_BARRIER         maxvalue the number of parties, at least 1
  * The segment gains a reference that altsem_slot_free() drops.
  * -EINVAL for a value outside these; -ENOSYS no backend; what the system said when no memory could
- * be had (altsem_memory_new). */
+ * be had (altsem_memory_new), or to notice forks with. */
 int altsem_slot_new(int type, int64_t value, int64_t maxvalue, altsem_segment **segment,
                     altsem_slot **slot);
 /* Gives a slot back and drops the reference.  The slot is used again only if no other process can
@@ -116,7 +126,8 @@ altsem_segment *altsem_segment_lookup(const unsigned char id[ALTSEM_ID_BYTES]);
 int altsem_segment_attach(int fd, const unsigned char *id, altsem_segment **segment, int *took);
 void altsem_segment_incref(altsem_segment *segment);
 void altsem_segment_decref(altsem_segment *segment);
-/* How many segments are mapped here, and how many forks this process has seen (tests, doctor). */
+/* How many segments are mapped here; how many forks this process and those it descends from have
+ * seen (tests, doctor). */
 unsigned altsem_segment_count(void);
 unsigned altsem_fork_count(void);
 
@@ -253,10 +264,22 @@ int altsem_barrier_broken(const altsem_slot *slot);
 uint32_t altsem_tid(void);
 uint32_t altsem_lock_owner_tid(const altsem_slot *slot);
 uint32_t altsem_lock_owner_pid(const altsem_slot *slot);
-/* Which process that is, also when its pid is used again: pid << 32 | start time in clock ticks. */
+/* Which thread of which process that is, also when its numbers are used again: the pid in the upper
+ * 22 bits; the upper 44 are the same for all threads of a process (process/owner.h).  0: nobody, or
+ * whoever took the lock has not said so yet. */
 uint64_t altsem_lock_owner_id(const altsem_slot *slot);
-/* The PID namespace (its inode) in which the owners of locks in a segment are to be understood; 0:
- * processes of several use it, or it is not known. */
+/* What is proved of the owner whose numbers are `tid` and `id` in that PID namespace (0: not known,
+ * which proves nothing).  pid 0: not known. */
+enum altsem_life { ALTSEM_CANNOT_TELL = -1, ALTSEM_DEAD = 0, ALTSEM_ALIVE = 1 };
+typedef struct altsem_verdict {
+    uint32_t pid;
+    int process, thread; /* enum altsem_life */
+    int is_shown;        /* /proc has the very process: alive, or a zombie */
+} altsem_verdict;
+void altsem_judge(uint32_t tid, uint64_t id, uint32_t pid_namespace, altsem_verdict *verdict);
+/* The PID namespace (its inode; mixed with that of a time namespace, if there is one) in which the
+ * owners of locks in a segment are to be understood; 0: processes of several use it, or it is not
+ * known. */
 uint32_t altsem_segment_namespace(const altsem_segment *segment);
 uint32_t altsem_waiters(const altsem_slot *slot);
 

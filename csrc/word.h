@@ -74,14 +74,13 @@ static_assert(sizeof(_Atomic uint64_t) == 8 && sizeof(_Atomic uint32_t) == 4, "a
 struct altsem_slot {
     _Atomic uint64_t word;
     union {
-        _Atomic uint64_t holder; /* LOCK, RLOCK: process identity of the owner (owner.h), 0 unless
-                                  * held; BARRIER: the same of the party that runs the action */
+        _Atomic uint64_t holder;  /* LOCK, RLOCK: identity of the owner (owner.h), 0 unless held */
         _Atomic uint64_t joining; /* COND: the group that new waiters join, and how many have */
     };
     _Atomic uint32_t again; /* RLOCK: how often the owner took it beyond the first time */
     _Atomic uint32_t state; /* type | ALTSEM_EXPORTED */
     int32_t maxvalue;
-    uint32_t born;                /* altsem_fork_count() of the maker when it was taken */
+    uint32_t born;            /* altsem_fork_count() of the maker when it was taken */
     _Atomic uint64_t word2;   /* COND: the word of the odd groups */
     _Atomic uint64_t current; /* COND: the group that is being notified, and how many are to be */
     _Atomic uint32_t tripped_since; /* BARRIER: what ended from this generation on has tripped */

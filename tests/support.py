@@ -4,6 +4,7 @@ of a spawn test would pay for it."""
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import multiprocessing
 import os
@@ -81,9 +82,24 @@ def reap(pid: int, limit: float = GENEROUS) -> int:
     return done[0]
 
 
-def fork(run: Callable[[], object]) -> int:
+_python = ctypes.PyDLL(None)
+
+
+def fork_of_c() -> int:
+    return int(_python.fork())
+
+
+def bare_fork() -> int:
+    """As fork(), but no handlers run; glibc has it since 2.34."""
+    return int(_python._Fork())
+
+
+FORKS = [os.fork, fork_of_c, *([bare_fork] if hasattr(_python, "_Fork") else [])]
+
+
+def fork(run: Callable[[], object], how: Callable[[], int] = os.fork) -> int:
     """The pid of a child that multiprocessing knows nothing of; it runs, and ends with status 0."""
-    pid = os.fork()
+    pid = how()
     if pid:
         return pid
     status = 1

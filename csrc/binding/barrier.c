@@ -23,40 +23,39 @@ static int barrier_init(PyObject *self, PyObject *args, PyObject *kwargs) {
 }
 
 /* The last to arrive: runs the action, then releases the others. */
-static int run_action(Primitive *self, PyObject *action, uint32_t generation) {
+static int run_action(Place place, PyObject *action, uint32_t generation) {
     PyObject *result = PyObject_CallObject(action, NULL);
     if (!result) {
-        altsem_barrier_fail(self->segment, self->slot, generation);
+        altsem_barrier_fail(place.segment, place.slot, generation);
         return -EINTR; /* with an exception set */
     }
     Py_DECREF(result);
-    return altsem_barrier_trip(self->segment, self->slot, generation);
+    return altsem_barrier_trip(place.segment, place.slot, generation);
 }
 
 /* As natively, the time begins to run with the first arrival: a newcomer waits without limit until
  * the action of the generation before is over. */
-static int meet_others(Primitive *self, PyObject *action, int limited, double seconds,
+static int meet_others(Place place, PyObject *action, int limited, double seconds,
                        uint32_t *index) {
     int to_act = action != Py_None, result;
     int64_t deadline = ALTSEM_FOREVER;
     uint32_t generation;
     for (int again = 0;; again = 1) {
-        SLEEP(result, altsem_barrier_arrive(self->segment, self->slot, to_act, ALTSEM_FOREVER, index,
-                                            &generation));
-        if (result == 1) return to_act ? run_action(self, action, generation) : 0;
+        SLEEP(result, altsem_barrier_arrive(place.segment, place.slot, to_act, ALTSEM_FOREVER,
+                                            index, &generation));
+        if (result == 1) return to_act ? run_action(place, action, generation) : 0;
         if (result != 0) return result;
         if (limited && !again) deadline = altsem_deadline_in(seconds);
-        SLEEP(result, altsem_barrier_wait(self->segment, self->slot, generation, deadline));
+        SLEEP(result, altsem_barrier_wait(place.segment, place.slot, generation, deadline));
         if (result != -EAGAIN) break;
     }
     if (result != 0 && result != -EPIPE && result != -ETIMEDOUT)
-        altsem_barrier_withdraw(self->segment, self->slot, generation);
+        altsem_barrier_withdraw(place.segment, place.slot, generation);
     return result;
 }
 
 static PyObject *meet(PyObject *op, PyObject *const *args, Py_ssize_t nargs) {
-    READY(op);
-    Primitive *self = (Primitive *)op;
+    PLACE(op);
     uint32_t index;
     double seconds;
     if (nargs != 2) {
@@ -65,43 +64,44 @@ static PyObject *meet(PyObject *op, PyObject *const *args, Py_ssize_t nargs) {
     }
     int limited = parse_timeout(args[1], &seconds);
     if (limited < 0) return NULL;
-    int result = meet_others(self, args[0], limited, seconds, &index);
+    int result = meet_others(place, args[0], limited, seconds, &index);
     if (result == 0) return PyLong_FromUnsignedLong(index);
     if (result == -EPIPE || result == -ETIMEDOUT) Py_RETURN_NONE;
-    if (result == -EAGAIN) return raise_os(result, "too many wait in one Barrier (2**23-1 already do)");
+    if (result == -EAGAIN)
+        return raise_os(result, "too many wait in one Barrier (2**23-1 already do)");
     return result == -EINTR ? NULL : raise_sleep(result);
 }
 
 static PyObject *abort_it(PyObject *self, PyObject *unused) {
     (void)unused;
-    READY(self);
-    altsem_barrier_abort(((Primitive *)self)->segment, ((Primitive *)self)->slot);
+    PLACE(self);
+    altsem_barrier_abort(place.segment, place.slot);
     Py_RETURN_NONE;
 }
 
 static PyObject *reset(PyObject *self, PyObject *unused) {
     (void)unused;
-    READY(self);
-    altsem_barrier_reset(((Primitive *)self)->segment, ((Primitive *)self)->slot);
+    PLACE(self);
+    altsem_barrier_reset(place.segment, place.slot);
     Py_RETURN_NONE;
 }
 
 static PyObject *get_parties(PyObject *self, void *unused) {
     (void)unused;
     READY(self);
-    return PyLong_FromLong(altsem_slot_maxvalue(((Primitive *)self)->slot));
+    return PyLong_FromLong(altsem_slot_maxvalue(SLOT_OF(self)));
 }
 
 static PyObject *get_waiting(PyObject *self, void *unused) {
     (void)unused;
     READY(self);
-    return PyLong_FromUnsignedLong(altsem_barrier_waiting(((Primitive *)self)->slot));
+    return PyLong_FromUnsignedLong(altsem_barrier_waiting(SLOT_OF(self)));
 }
 
 static PyObject *get_broken(PyObject *self, void *unused) {
     (void)unused;
     READY(self);
-    return PyBool_FromLong(altsem_barrier_broken(((Primitive *)self)->slot));
+    return PyBool_FromLong(altsem_barrier_broken(SLOT_OF(self)));
 }
 
 static PyMethodDef methods[] = {

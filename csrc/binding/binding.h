@@ -7,12 +7,19 @@
 
 #include "altsem.h"
 
-/* Every primitive is this, and perhaps more. */
+/* Every primitive is this, and perhaps more.  __init__ may be called again while others use it: they
+ * stay with the slot that they found, which is never given back then.  So each call reads both words
+ * once, before it lets the GIL go, and goes on with what it has read. */
 typedef struct {
     PyObject_HEAD altsem_slot *slot; /* NULL until __init__ or adopt(), and in one that is lost */
     altsem_segment *segment;
     PyObject *lost; /* lose(): (errno, sentence, how it was sent); else NULL.  Never changed. */
 } Primitive;
+
+typedef struct {
+    altsem_slot *slot;
+    altsem_segment *segment;
+} Place;
 
 typedef struct {
     PyObject_HEAD altsem_segment *segment;
@@ -48,6 +55,7 @@ int parse_two(const char *function, const char *first, const char *second, PyObj
 
 /* primitive.c */
 int primitive_make(Primitive *self, int type, int64_t value, int64_t maxvalue, const char *what);
+PyObject *primitive_new(PyTypeObject *type, PyObject *args, PyObject *kwargs);
 void primitive_drop(Primitive *self);
 void primitive_dealloc(PyObject *self);
 extern PyType_Spec primitive_spec;
@@ -66,6 +74,7 @@ PyObject *module_dumpable(PyObject *module, PyObject *unused);
 PyObject *primitive_waiters(PyObject *self, void *unused); /* the getter of `waiters` */
 PyObject *module_waiters(PyObject *module, PyObject *primitive);
 PyObject *module_holder(PyObject *module, PyObject *primitive);
+PyObject *module_judge(PyObject *module, PyObject *args);
 
 /* semlock.c, event.c, cond.c, barrier.c */
 extern PyType_Spec semlock_spec, lock_spec, rlock_spec, semaphore_spec, bounded_spec;
@@ -79,8 +88,31 @@ PyObject *module_sem_unlink(PyObject *module, PyObject *name);
 PyObject *module_shm_open(PyObject *module, PyObject *args, PyObject *kwargs);
 PyObject *module_shm_unlink(PyObject *module, PyObject *args, PyObject *kwargs);
 
+#ifdef Py_GIL_DISABLED
+#define SLOT_OF(self) __atomic_load_n(&((Primitive *)(self))->slot, __ATOMIC_RELAXED)
+#else
+#define SLOT_OF(self) (((Primitive *)(self))->slot)
+#endif
+
+/* For calls that need the slot only, and only once. */
 #define READY(self)                                                                                \
-    if (__builtin_expect(!((Primitive *)(self))->slot, 0)) return raise_uninitialised(self)
+    if (__builtin_expect(!SLOT_OF(self), 0)) return raise_uninitialised(self)
+
+/* What a primitive is now; slot NULL: exception set. */
+#ifdef Py_GIL_DISABLED
+Place place_of(PyObject *primitive);
+#else
+static inline Place place_of(PyObject *primitive) {
+    Place place = {((Primitive *)primitive)->slot, ((Primitive *)primitive)->segment};
+    if (__builtin_expect(!place.slot, 0)) raise_uninitialised(primitive);
+    return place;
+}
+#endif
+
+/* Declares `place`. */
+#define PLACE(self)                                                                                \
+    Place place = place_of(self);                                                                  \
+    if (!place.slot) return NULL
 
 /* Runs a call of the core that sleeps: without the GIL, and again after each signal whose handler
  * returns.  `result` is -EINTR only if an exception is set. */

@@ -11,20 +11,19 @@ static int cond_init(PyObject *self, PyObject *args, PyObject *kwargs) {
 }
 
 static PyObject *notify(PyObject *op, PyObject *object) {
-    READY(op);
-    Primitive *self = (Primitive *)op;
+    PLACE(op);
     int overflow;
     long n = PyLong_AsLongAndOverflow(object, &overflow);
     if (n == -1 && !overflow && PyErr_Occurred()) return NULL;
     if (overflow < 0 || n < 0) n = 0;
     if (overflow > 0 || (unsigned long)n > UINT32_MAX) n = (long)(UINT32_MAX >> 1);
-    return PyLong_FromUnsignedLong(altsem_cond_notify(self->segment, self->slot, (uint32_t)n));
+    return PyLong_FromUnsignedLong(altsem_cond_notify(place.segment, place.slot, (uint32_t)n));
 }
 
 static PyObject *waiters(PyObject *self, PyObject *unused) {
     (void)unused;
     READY(self);
-    return PyLong_FromUnsignedLong(altsem_cond_waiters(((Primitive *)self)->slot));
+    return PyLong_FromUnsignedLong(altsem_cond_waiters(SLOT_OF(self)));
 }
 
 /* --- Condition.wait ---------------------------------------------------------------------------- */
@@ -32,7 +31,8 @@ static PyObject *waiters(PyObject *self, PyObject *unused) {
 /* The lock that is given up while waiting: ours, which needs no Python code; or another's, which
  * `depth` calls of its own methods release and take. */
 typedef struct {
-    SemLock *ours;
+    Place ours;
+    int type; /* of ours */
     PyObject *other;
     uint32_t depth;
 } Held;
@@ -48,20 +48,19 @@ static int call_often(PyObject *lock, const char *method, uint32_t times) {
 
 static int give_up(Held *held) {
     if (held->other) return call_often(held->other, "release", held->depth);
-    SemLock *lock = held->ours;
-    if (lock->type == ALTSEM_RLOCK)
-        altsem_rlock_release_all(lock->base.segment, slot_of(lock), &held->depth);
-    else altsem_lock_release(lock->base.segment, slot_of(lock));
+    if (held->type == ALTSEM_RLOCK)
+        altsem_rlock_release_all(held->ours.segment, held->ours.slot, &held->depth);
+    else altsem_lock_release(held->ours.segment, held->ours.slot);
     return 0;
 }
 
 /* Takes the lock, a millisecond at a time where the means to sleep are denied: wait() has to come
  * back with the lock, also to say just that. */
-static int take_somehow(SemLock *lock) {
+static int take_somehow(Place lock) {
     static const struct timespec moment = {0, 1000000};
-    int result = altsem_lock_wait(lock->base.segment, slot_of(lock), ALTSEM_FOREVER);
+    int result = altsem_lock_wait(lock.segment, lock.slot, ALTSEM_FOREVER);
     if (result == 0 || result == -EINTR) return result;
-    return altsem_lock_try(slot_of(lock)) == 0 ? 0 : (nanosleep(&moment, NULL), -EINTR);
+    return altsem_lock_try(lock.slot) == 0 ? 0 : (nanosleep(&moment, NULL), -EINTR);
 }
 
 /* 0, or -1 with an exception: then the lock is not held, as natively. */
@@ -70,28 +69,28 @@ static int take_back(Held *held) {
     int result;
     SLEEP(result, take_somehow(held->ours));
     if (result != 0) return -1;
-    if (held->ours->type == ALTSEM_RLOCK) altsem_rlock_restore(slot_of(held->ours), held->depth);
+    if (held->type == ALTSEM_RLOCK) altsem_rlock_restore(held->ours.slot, held->depth);
     return 0;
 }
 
 /* Leaves the queue at once, with or without the lock: while the lock is taken back, which may take
  * long and may end in an exception, a notification goes to somebody who waits.  A notification that
  * had come before is never lost: either wait() returns True, or the next waiter gets it. */
-static PyObject *wait_in(Primitive *queue, Held *held, PyObject *timeout) {
+static PyObject *wait_in(Place queue, Held *held, PyObject *timeout) {
     uint32_t ticket;
     double seconds;
     int limited = parse_timeout(timeout, &seconds), error, slept = -EINTR;
     if (limited < 0) return NULL;
-    if ((error = altsem_cond_enter(queue->slot, &ticket)) != 0)
+    if ((error = altsem_cond_enter(queue.slot, &ticket)) != 0)
         return raise_os(error, "too many wait for one Condition (2**20-1 already do)");
     int64_t deadline = limited ? altsem_deadline_in(seconds) : ALTSEM_FOREVER;
     int released = give_up(held) == 0;
-    if (released) SLEEP(slept, altsem_cond_sleep(queue->segment, queue->slot, ticket, deadline));
-    int notified = slept == 0 || altsem_cond_leave(queue->slot, ticket);
+    if (released) SLEEP(slept, altsem_cond_sleep(queue.segment, queue.slot, ticket, deadline));
+    int notified = slept == 0 || altsem_cond_leave(queue.slot, ticket);
     PyObject *type = NULL, *value = NULL, *trace = NULL;
     if (slept == -EINTR) PyErr_Fetch(&type, &value, &trace);
     int failed = released && take_back(held) != 0;
-    if (notified && (failed || slept == -EINTR)) altsem_cond_notify(queue->segment, queue->slot, 1);
+    if (notified && (failed || slept == -EINTR)) altsem_cond_notify(queue.segment, queue.slot, 1);
     if (failed) {
         Py_XDECREF(type), Py_XDECREF(value), Py_XDECREF(trace);
         return NULL;
@@ -114,18 +113,19 @@ PyObject *module_cond_wait(PyObject *module, PyObject *const *args, Py_ssize_t n
                         "RLock of altsem");
         return NULL;
     }
-    READY(args[0]);
-    READY(args[1]);
-    if (!semlock_is_mine((SemLock *)args[1])) {
+    Place queue = place_of(args[0]), lock = queue.slot ? place_of(args[1]) : queue;
+    if (!lock.slot) return NULL;
+    SemLock *self = (SemLock *)args[1];
+    if (!semlock_is_mine(self)) {
         PyErr_SetString(PyExc_AssertionError, "must acquire() condition before using wait()");
         return NULL;
     }
-    Held held = {.ours = (SemLock *)args[1], .depth = 1};
-    return wait_in((Primitive *)args[0], &held, args[2]);
+    Held held = {.ours = lock, .type = self->type, .depth = 1};
+    return wait_in(queue, &held, args[2]);
 }
 
 static PyObject *wait_with(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
-    READY(self);
+    PLACE(self);
     if (nargs != 3) {
         PyErr_SetString(PyExc_TypeError, "wait_with(lock, depth, timeout) takes 3 arguments");
         return NULL;
@@ -133,7 +133,7 @@ static PyObject *wait_with(PyObject *self, PyObject *const *args, Py_ssize_t nar
     int depth;
     if (parse_int(args[1], &depth) != 0) return NULL;
     Held held = {.other = args[0], .depth = depth > 0 ? (uint32_t)depth : 0};
-    return wait_in((Primitive *)self, &held, args[2]);
+    return wait_in(place, &held, args[2]);
 }
 
 static PyMethodDef methods[] = {

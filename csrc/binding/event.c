@@ -13,27 +13,26 @@ static int event_init(PyObject *self, PyObject *args, PyObject *kwargs) {
 static PyObject *is_set(PyObject *self, PyObject *unused) {
     (void)unused;
     READY(self);
-    return PyBool_FromLong(altsem_event_is_set(((Primitive *)self)->slot));
+    return PyBool_FromLong(altsem_event_is_set(SLOT_OF(self)));
 }
 
 static PyObject *set(PyObject *self, PyObject *unused) {
     (void)unused;
-    READY(self);
-    altsem_event_set(((Primitive *)self)->segment, ((Primitive *)self)->slot);
+    PLACE(self);
+    altsem_event_set(place.segment, place.slot);
     Py_RETURN_NONE;
 }
 
 static PyObject *clear(PyObject *self, PyObject *unused) {
     (void)unused;
-    READY(self);
-    altsem_event_clear(((Primitive *)self)->slot);
+    PLACE(self);
+    altsem_event_clear(place.slot);
     Py_RETURN_NONE;
 }
 
 static PyObject *wait_set(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
                           PyObject *kwnames) {
-    READY(op);
-    Primitive *self = (Primitive *)op;
+    PLACE(op);
     PyObject *timeout = Py_None, *none = NULL;
     double seconds;
     if (parse_two("wait", "timeout", "", args, nargs, kwnames, &timeout, &none) != 0) return NULL;
@@ -43,12 +42,12 @@ static PyObject *wait_set(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
     }
     int limited = parse_timeout(timeout, &seconds);
     if (limited < 0) return NULL;
-    uint32_t since = altsem_event_now(self->slot);
-    int result = altsem_event_wait(self->segment, self->slot, since, ALTSEM_NOW);
+    uint32_t since = altsem_event_now(place.slot);
+    int result = altsem_event_wait(place.segment, place.slot, since, ALTSEM_NOW);
     if (result == -ETIMEDOUT) {
         int64_t deadline = limited ? altsem_deadline_in(seconds) : ALTSEM_FOREVER;
         if (deadline != ALTSEM_NOW)
-            SLEEP(result, altsem_event_wait(self->segment, self->slot, since, deadline));
+            SLEEP(result, altsem_event_wait(place.segment, place.slot, since, deadline));
     }
     if (result == 0) Py_RETURN_TRUE;
     if (result == -ETIMEDOUT) Py_RETURN_FALSE;

@@ -11,20 +11,17 @@
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 #define RARELY static __attribute__((noinline, cold))
 
-ALWAYS_INLINE int try_it(SemLock *self, int type) {
-    if (type != ALTSEM_SEM) return altsem_fast_try(slot_of(self));
-    int result = altsem_fast_sem_try(slot_of(self));
-    if (result == 0) {
-        count_add(self, 1);
-        atomic_store_explicit(&self->last_tid, altsem_my_tid(), memory_order_relaxed);
-    }
+ALWAYS_INLINE int try_it(SemLock *self, altsem_slot *slot, int type) {
+    if (type == ALTSEM_LOCK || type == ALTSEM_RLOCK) return altsem_fast_try(slot);
+    int result = altsem_fast_sem_try(slot);
+    if (result == 0) count_acquired(self);
     return result;
 }
 
 /* Already held by this thread: 1 taken once more, 0 not held, -1 exception. */
 static int take_again(SemLock *self) {
     if (self->kind != RECURSIVE_MUTEX || !semlock_is_mine(self)) return 0;
-    if (self->type == ALTSEM_SEM) {
+    if (is_counting(self)) {
         count_add(self, 1);
         return 1;
     }
@@ -35,17 +32,14 @@ static int take_again(SemLock *self) {
 
 /* What the first try did not get: True, False, or NULL with an exception. */
 RARELY PyObject *acquire_slowly(SemLock *self, int64_t deadline) {
-    altsem_segment *segment = self->base.segment;
     int result;
     if (deadline == ALTSEM_NOW) Py_RETURN_FALSE;
-    if (self->type == ALTSEM_SEM) {
-        SLEEP(result, altsem_sem_wait(segment, slot_of(self), deadline));
-        if (result == 0) {
-            count_add(self, 1);
-            atomic_store_explicit(&self->last_tid, altsem_my_tid(), memory_order_relaxed);
-        }
+    PLACE((PyObject *)self);
+    if (is_counting(self)) {
+        SLEEP(result, altsem_sem_wait(place.segment, place.slot, deadline));
+        if (result == 0) count_acquired(self);
     } else {
-        SLEEP(result, altsem_lock_wait(segment, slot_of(self), deadline));
+        SLEEP(result, altsem_lock_wait(place.segment, place.slot, deadline));
     }
     if (result == 0) Py_RETURN_TRUE;
     if (result == -ETIMEDOUT) Py_RETURN_FALSE;
@@ -64,7 +58,7 @@ RARELY PyObject *acquire_with_arguments(SemLock *self, PyObject *const *args, Py
     if (again) return again > 0 ? PyBool_FromLong(1) : NULL;
     int limited = parse_timeout(timeout, &seconds);
     if (limited < 0) return NULL;
-    if (try_it(self, self->type) == 0) Py_RETURN_TRUE;
+    if (try_it(self, slot_of(self), self->type) == 0) Py_RETURN_TRUE;
     if (!blocking) Py_RETURN_FALSE;
     return acquire_slowly(self, limited ? altsem_deadline_in(seconds) : ALTSEM_FOREVER);
 }
@@ -76,11 +70,12 @@ RARELY PyObject *acquire_again_or_slowly(SemLock *self) {
 }
 
 ALWAYS_INLINE PyObject *acquire_as(PyObject *op, int type) {
-    READY(op);
+    altsem_slot *slot = SLOT_OF(op);
+    if (__builtin_expect(!slot, 0)) return raise_uninitialised(op);
     SemLock *self = (SemLock *)op;
-    /* A counting slot that is held again must not be tried first: it may have a token left. */
-    if (type == ALTSEM_SEM && self->kind == RECURSIVE_MUTEX) return acquire_again_or_slowly(self);
-    if (__builtin_expect(try_it(self, type) == 0, 1)) Py_RETURN_TRUE;
+    /* One that is held again must not be tried first: it may have a token left. */
+    if (type == RECURSIVE_SEM) return acquire_again_or_slowly(self);
+    if (__builtin_expect(try_it(self, slot, type) == 0, 1)) Py_RETURN_TRUE;
     return acquire_again_or_slowly(self);
 }
 
@@ -97,25 +92,32 @@ RARELY PyObject *not_mine(void) {
 /* A recursive mutex on a counting slot: natively its bound is not looked at. */
 RARELY PyObject *release_recursive_counting(SemLock *self) {
     if (!semlock_is_mine(self)) return not_mine();
-    if (count_get(self) == 1 &&
-        altsem_sem_post(self->base.segment, slot_of(self), ALTSEM_VALUE_MAX) != 0)
+    PLACE((PyObject *)self);
+    /* Counted before it is given back: whoever gets the token counts itself then. */
+    if (count_add(self, -1) == 1 &&
+        altsem_sem_post(place.segment, place.slot, ALTSEM_VALUE_MAX) != 0) {
+        count_add(self, 1);
         return raise_errno(-EOVERFLOW);
-    count_add(self, -1);
+    }
     Py_RETURN_NONE;
 }
 
 ALWAYS_INLINE PyObject *release_as(PyObject *op, int type) {
-    READY(op);
+    altsem_slot *slot = SLOT_OF(op);
+    if (__builtin_expect(!slot, 0)) return raise_uninitialised(op);
     SemLock *self = (SemLock *)op;
+    /* Without a GIL, and in a race with another __init__, it may be the segment of another slot: a
+     * wake-up that goes astray then is one that the waiter does without for a second. */
     altsem_segment *segment = self->base.segment;
     if (type == ALTSEM_LOCK) {
-        if (altsem_fast_release(segment, slot_of(self)) != 0) return too_many();
+        if (altsem_fast_release(segment, slot) != 0) return too_many();
     } else if (type == ALTSEM_RLOCK) {
-        if (altsem_fast_rlock_release(segment, slot_of(self)) != 0) return not_mine();
-    } else {
-        if (self->kind == RECURSIVE_MUTEX) return release_recursive_counting(self);
-        if (altsem_fast_post(segment, slot_of(self), self->maxvalue) != 0) return too_many();
+        if (altsem_fast_rlock_release(segment, slot) != 0) return not_mine();
+    } else if (type == ALTSEM_SEM) {
+        if (altsem_fast_post(segment, slot, self->maxvalue) != 0) return too_many();
         count_add(self, -1);
+    } else {
+        return release_recursive_counting(self);
     }
     Py_RETURN_NONE;
 }

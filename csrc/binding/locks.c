@@ -4,11 +4,6 @@
 #include <errno.h>
 #include <string.h>
 
-static PyObject *bare_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    (void)args, (void)kwargs; /* for __init__, which a subclass may call with others */
-    return PyType_GenericAlloc(type, 0);
-}
-
 static int init(PyObject *self, int type, int kind, int value, int maxvalue, const char *what) {
     if (primitive_make((Primitive *)self, type, value, maxvalue, what) != 0) return -1;
     semlock_remember((SemLock *)self, kind, maxvalue, value == 0);
@@ -98,7 +93,7 @@ static PyGetSetDef self_getset[] = {
 
 #define CLASS(lower, Name, methods, text)                                                          \
     static PyType_Slot lower##_slots[] = {                                                         \
-        {Py_tp_doc, text},        {Py_tp_new, bare_new},       {Py_tp_init, lower##_init},         \
+        {Py_tp_doc, text},        {Py_tp_new, primitive_new},  {Py_tp_init, lower##_init},         \
         {Py_tp_methods, methods}, {Py_tp_getset, self_getset}, {0, NULL},                          \
     };                                                                                             \
     PyType_Spec lower##_spec = {"altsem._core." #Name, sizeof(SemLock), 0,                         \

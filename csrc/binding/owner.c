@@ -1,4 +1,4 @@
-/* owner.c - who holds a primitive, and how many wait for it. */
+/* owner.c - who holds a primitive, whether that one lives, and how many wait. */
 #include "binding/binding.h"
 
 static uint32_t count_waiters(const altsem_slot *slot) {
@@ -14,40 +14,57 @@ static uint32_t count_waiters(const altsem_slot *slot) {
 
 PyObject *primitive_waiters(PyObject *self, void *unused) {
     (void)unused;
-    READY(self);
-    return PyLong_FromUnsignedLong(count_waiters(((Primitive *)self)->slot));
+    PLACE(self);
+    return PyLong_FromUnsignedLong(count_waiters(place.slot));
 }
 
-static Primitive *primitive_of(PyObject *module, PyObject *object) {
+static Place checked_place(PyObject *module, PyObject *object) {
     State *state = PyModule_GetState(module);
-    if (!PyObject_TypeCheck(object, state->primitive))
-        PyErr_SetString(PyExc_TypeError, "not a primitive of altsem");
-    else if (!((Primitive *)object)->slot) raise_uninitialised(object);
-    else return (Primitive *)object;
-    return NULL;
+    if (PyObject_TypeCheck(object, state->primitive)) return place_of(object);
+    PyErr_SetString(PyExc_TypeError, "not a primitive of altsem");
+    return (Place){NULL, NULL};
 }
 
 PyObject *module_waiters(PyObject *module, PyObject *object) {
-    Primitive *self = primitive_of(module, object);
-    return self ? PyLong_FromUnsignedLong(count_waiters(self->slot)) : NULL;
+    Place place = checked_place(module, object);
+    return place.slot ? PyLong_FromUnsignedLong(count_waiters(place.slot)) : NULL;
 }
 
 PyObject *module_holder(PyObject *module, PyObject *object) {
-    Primitive *self = primitive_of(module, object);
-    if (!self) return NULL;
-    int type = altsem_slot_type(self->slot);
+    Place place = checked_place(module, object);
+    if (!place.slot) return NULL;
+    int type = altsem_slot_type(place.slot);
     if (type != ALTSEM_LOCK && type != ALTSEM_RLOCK) Py_RETURN_NONE;
     /* The two words are not written in one step: look until the thread is the same before and
      * after.  A lock that changes hands that fast has no owner worth naming. */
-    uint32_t thread = altsem_lock_owner_tid(self->slot), before;
+    uint32_t thread = altsem_lock_owner_tid(place.slot), before;
     uint64_t id;
     int looks = 0;
     do {
         before = thread;
-        id = altsem_lock_owner_id(self->slot);
-        thread = altsem_lock_owner_tid(self->slot);
+        id = altsem_lock_owner_id(place.slot);
+        thread = altsem_lock_owner_tid(place.slot);
     } while (before && (thread != before || id == 0) && ++looks < 1000);
     if (!before || thread != before) Py_RETURN_NONE;
     return Py_BuildValue("IKI", thread, (unsigned long long)id,
-                         altsem_segment_namespace(self->segment));
+                         altsem_segment_namespace(place.segment));
+}
+
+static PyObject *told(int life) {
+    if (life == ALTSEM_CANNOT_TELL) Py_RETURN_NONE;
+    return PyBool_FromLong(life == ALTSEM_ALIVE);
+}
+
+PyObject *module_judge(PyObject *module, PyObject *args) {
+    (void)module;
+    unsigned thread, where;
+    unsigned long long id;
+    altsem_verdict verdict;
+    if (!PyArg_ParseTuple(args, "IKI:judge", &thread, &id, &where)) return NULL;
+    Py_BEGIN_ALLOW_THREADS altsem_judge(thread, id, where, &verdict);
+    Py_END_ALLOW_THREADS PyObject *pid =
+        verdict.pid ? PyLong_FromUnsignedLong(verdict.pid) : Py_NewRef(Py_None);
+    return pid ? Py_BuildValue("NNNN", pid, told(verdict.process), told(verdict.thread),
+                               PyBool_FromLong(verdict.is_shown))
+               : NULL;
 }

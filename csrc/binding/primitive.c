@@ -1,5 +1,7 @@
 /* primitive.c - what all primitives share: a slot and its segment. */
-#include "binding/binding.h"
+#include "binding/binding.h" /* Python.h must come first */
+
+#include "memory/segment.h"
 
 int primitive_make(Primitive *self, int type, int64_t value, int64_t maxvalue, const char *what) {
     altsem_segment *segment;
@@ -10,10 +12,29 @@ int primitive_make(Primitive *self, int type, int64_t value, int64_t maxvalue, c
         return -1;
     }
     /* __init__ called again: the old slot is not given back, for another thread may sleep in it. */
-    self->slot = slot;
+#ifdef Py_GIL_DISABLED
+    __atomic_store_n(&self->segment, segment, __ATOMIC_RELAXED);
+    __atomic_store_n(&self->slot, slot, __ATOMIC_RELEASE);
+#else
     self->segment = segment;
+    self->slot = slot;
+#endif
     return 0;
 }
+
+#ifdef Py_GIL_DISABLED
+/* The two words may be of two calls of __init__: only a slot that lies in the segment is of it.  The
+ * segment is alive, for what an object has ever been stays alive. */
+Place place_of(PyObject *self) {
+    Place place;
+    do {
+        place.slot = __atomic_load_n(&((Primitive *)self)->slot, __ATOMIC_ACQUIRE);
+        place.segment = __atomic_load_n(&((Primitive *)self)->segment, __ATOMIC_RELAXED);
+    } while (place.slot && !altsem_slot_is_in(place.segment, place.slot));
+    if (!place.slot) raise_uninitialised(self);
+    return place;
+}
+#endif
 
 void primitive_drop(Primitive *self) {
     altsem_slot *slot = self->slot;
@@ -30,8 +51,8 @@ void primitive_dealloc(PyObject *self) {
     Py_DECREF(type);
 }
 
-static PyObject *primitive_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    (void)args, (void)kwargs;
+PyObject *primitive_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    (void)args, (void)kwargs; /* for __init__, which a subclass may call with others */
     return PyType_GenericAlloc(type, 0);
 }
 

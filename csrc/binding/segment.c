@@ -74,12 +74,11 @@ PyObject *module_export(PyObject *module, PyObject *object) {
         PyErr_SetString(PyExc_TypeError, "not a primitive of altsem");
         return NULL;
     }
-    READY(object);
-    Primitive *self = (Primitive *)object;
-    altsem_segment_incref(self->segment);
-    PyObject *segment = segment_wrap(state, self->segment);
+    PLACE(object);
+    altsem_segment_incref(place.segment);
+    PyObject *segment = segment_wrap(state, place.segment);
     if (!segment) return NULL;
-    uint64_t offset = altsem_slot_export(self->segment, self->slot);
+    uint64_t offset = altsem_slot_export(place.segment, place.slot);
     return Py_BuildValue("NK", segment, (unsigned long long)offset);
 }
 

@@ -3,7 +3,7 @@
  * Two kinds of slots stand behind it.  A lock slot (maxvalue 1, value 0 or 1: every Lock, RLock and
  * BoundedSemaphore(1)) knows its owner; whether it is mine, and how often, follows from the slot
  * alone.  Everything else is a counting slot, and then the contract's `_count` and `_is_mine` are
- * about this object, as they are natively: `count` and `last_tid` in semlock.h.
+ * about this object, as they are natively: semlock.h has the count, and who acquired it last.
  */
 #include "binding/semlock.h"
 
@@ -12,8 +12,7 @@
 /* --- looking at it ----------------------------------------------------------------------------- */
 
 int semlock_value(SemLock *self) {
-    return self->type == ALTSEM_SEM ? altsem_sem_value(slot_of(self))
-                                    : altsem_lock_is_free(slot_of(self));
+    return is_counting(self) ? altsem_sem_value(slot_of(self)) : altsem_lock_is_free(slot_of(self));
 }
 
 static PyObject *semlock_count(PyObject *op, PyObject *unused) {
@@ -21,7 +20,7 @@ static PyObject *semlock_count(PyObject *op, PyObject *unused) {
     READY(op);
     SemLock *self = (SemLock *)op;
     int count;
-    if (self->type == ALTSEM_SEM) count = altsem_fork_count() == self->forks ? count_get(self) : 0;
+    if (is_counting(self)) count = count_get(self);
     else if (born_taken(self)) /* as natively: one release more than acquisitions, when free */
         count = self->kind == SEMAPHORE && altsem_lock_is_free(slot_of(self)) ? -1 : 0;
     else if (self->type == ALTSEM_RLOCK) count = (int)altsem_rlock_depth(slot_of(self));
@@ -57,10 +56,9 @@ static void set_born_taken(SemLock *self, int taken) {
 static PyObject *semlock_after_fork(PyObject *op, PyObject *unused) {
     (void)unused;
     SemLock *self = (SemLock *)op;
-    if (slot_of(self) && self->type != ALTSEM_SEM)
+    if (slot_of(self) && !is_counting(self))
         set_born_taken(self, altsem_lock_disown(slot_of(self)));
-    atomic_store_explicit(&self->count, 0, memory_order_relaxed);
-    atomic_store_explicit(&self->forks, altsem_fork_count(), memory_order_relaxed);
+    count_begin(self);
     Py_RETURN_NONE;
 }
 
@@ -90,9 +88,9 @@ void semlock_remember(SemLock *self, int kind, int maxvalue, int taken) {
     self->kind = kind;
     self->maxvalue = maxvalue;
     self->type = altsem_slot_type(slot_of(self));
-    set_born_taken(self, taken && self->type != ALTSEM_SEM);
-    atomic_store_explicit(&self->count, 0, memory_order_relaxed);
-    atomic_store_explicit(&self->forks, altsem_fork_count(), memory_order_relaxed);
+    if (self->type == ALTSEM_SEM && kind == RECURSIVE_MUTEX) self->type = RECURSIVE_SEM;
+    set_born_taken(self, taken && !is_counting(self));
+    count_begin(self);
 }
 
 void semlock_adopted(PyObject *op) {
@@ -150,8 +148,21 @@ static PyObject *semlock_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     return (PyObject *)self;
 }
 
+/* The classes of locks.c have hot methods for one type of slot, and know which they make. */
+static int makes_its_own(PyTypeObject *type) {
+    for (;; type = PyType_GetSlot(type, Py_tp_base)) {
+        void *make = PyType_GetSlot(type, Py_tp_new);
+        if (make == (void *)semlock_new || make == (void *)primitive_new)
+            return make == (void *)primitive_new;
+    }
+}
+
 static PyObject *semlock_rebuild(PyObject *type, PyObject *args) {
     PyObject *handle;
+    if (makes_its_own((PyTypeObject *)type)) {
+        PyErr_SetString(PyExc_TypeError, "_rebuild() makes a SemLock, nothing else");
+        return NULL;
+    }
     int kind, maxvalue, error;
     const char *name;
     altsem_segment *segment;

@@ -9,31 +9,78 @@
 
 enum { RECURSIVE_MUTEX = 0, SEMAPHORE = 1 };
 
+/* The type of a slot, or this: a counting slot of a recursive mutex. */
+enum { RECURSIVE_SEM = ALTSEM_TYPES };
+
 typedef struct {
     Primitive base;
     int kind;
     int maxvalue;
-    int type; /* of the slot */
+    int type;
     /* A lock slot that was taken when the counting began: made with value 0, or disowned. */
     _Atomic int born_taken;
-    _Atomic int count; /* counting slots: acquired minus released through this object */
-    _Atomic uint32_t last_tid;
-    _Atomic uint32_t forks; /* count belongs to the process that had seen so many */
+    /* Counting slots: acquired minus released through this object, and whose count that is: a process
+     * that did not write it, for it was forked since, begins at 0. */
+#ifdef Py_GIL_DISABLED
+    _Atomic uint64_t counted; /* generation << 32 | count */
+#else
+    uint32_t generation;
+    int count;
+#endif
+    _Atomic uint64_t last; /* the thread that acquired it last */
     PyObject *name;
 } SemLock;
 
-static inline altsem_slot *slot_of(const SemLock *self) { return self->base.slot; }
+static inline altsem_slot *slot_of(const SemLock *self) { return SLOT_OF(self); }
 
-static inline int count_get(SemLock *self) {
-    return atomic_load_explicit(&self->count, memory_order_relaxed);
+static inline int is_counting(const SemLock *self) {
+    return self->type != ALTSEM_LOCK && self->type != ALTSEM_RLOCK;
 }
 
-static inline void count_add(SemLock *self, int change) {
+/* Returns what the count was. */
 #ifdef Py_GIL_DISABLED
-    atomic_fetch_add_explicit(&self->count, change, memory_order_relaxed);
+static inline int count_add(SemLock *self, int change) {
+    uint64_t seen = atomic_load_explicit(&self->counted, memory_order_relaxed), next;
+    uint32_t generation = altsem_generation(), count;
+    do {
+        count = seen >> 32 == generation ? (uint32_t)seen : 0;
+        next = (uint64_t)generation << 32 | (count + (uint32_t)change);
+    } while (!atomic_compare_exchange_weak(&self->counted, &seen, next));
+    return (int)count;
+}
+static inline int count_get(SemLock *self) {
+    uint64_t seen = atomic_load_explicit(&self->counted, memory_order_acquire);
+    return seen >> 32 == altsem_generation() ? (int)(uint32_t)seen : 0;
+}
+static inline void count_begin(SemLock *self) {
+    atomic_store(&self->counted, (uint64_t)altsem_generation() << 32);
+}
 #else
-    atomic_store_explicit(&self->count, count_get(self) + change, memory_order_relaxed);
+void count_begin(SemLock *self);
+static inline int count_add(SemLock *self, int change) {
+    if (__builtin_expect(self->generation != altsem_generation_or_0(), 0)) count_begin(self);
+    int count = self->count;
+    self->count = count + change;
+    return count;
+}
+static inline int count_get(SemLock *self) {
+    return self->generation == altsem_generation() ? self->count : 0;
+}
 #endif
+
+/* In this order: whoever finds itself in `last` while the count is not 0 must be who acquired it, and
+ * not an earlier one that has been counted out. */
+void count_acquired_in_general(SemLock *self);
+static inline void count_acquired(SemLock *self) {
+#ifndef Py_GIL_DISABLED /* the same, where all is as it was: by one look at the generation */
+    uint32_t generation = altsem_generation_or_0();
+    if (__builtin_expect(self->generation == generation && altsem_me.generation == generation, 1)) {
+        atomic_store_explicit(&self->last, altsem_me.id, memory_order_relaxed);
+        self->count++;
+        return;
+    }
+#endif
+    count_acquired_in_general(self);
 }
 
 static inline int born_taken(SemLock *self) {
@@ -41,9 +88,9 @@ static inline int born_taken(SemLock *self) {
 }
 
 static inline int semlock_is_mine(SemLock *self) {
-    if (self->type != ALTSEM_SEM) return !born_taken(self) && altsem_fast_is_mine(slot_of(self));
+    if (!is_counting(self)) return !born_taken(self) && altsem_fast_is_mine(slot_of(self));
     return count_get(self) > 0 &&
-           atomic_load_explicit(&self->last_tid, memory_order_relaxed) == altsem_my_tid();
+           atomic_load_explicit(&self->last, memory_order_relaxed) == altsem_self()->id;
 }
 
 /* semlock.c */

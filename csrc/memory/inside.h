@@ -8,7 +8,10 @@
 
 /* known.c */
 void altsem_known_enter(altsem_segment *segment);
-void altsem_known_remove(altsem_segment *segment);
+/* 0: it was forgotten, and must stay as it is: who knows what still leads to it. */
+int altsem_known_remove(altsem_segment *segment);
+/* Begins anew, in a child that has inherited lists which a thread of its parent was changing. */
+void altsem_known_forget(void);
 altsem_segment *altsem_known_find(const unsigned char id[ALTSEM_ID_BYTES]);
 unsigned altsem_known_count(void);
 /* The segments with a free list; they hold no reference there. */

@@ -8,7 +8,6 @@
 
 #include "memory/inside.h"
 
-pthread_mutex_t altsem_mutex = PTHREAD_MUTEX_INITIALIZER;
 altsem_segment *altsem_segments;
 altsem_segment *altsem_with_free; /* linked by next_free */
 
@@ -16,6 +15,7 @@ altsem_segment *altsem_with_free; /* linked by next_free */
 static altsem_segment *first_rows[FIRST_ROWS];
 static altsem_segment **rows = first_rows;
 static unsigned row_count = FIRST_ROWS, known;
+static uint32_t since; /* the generation in which all this was begun anew; 0: never */
 
 /* The identity is random, so any part of it will do. */
 static altsem_segment **row_of(const unsigned char *id) {
@@ -41,6 +41,7 @@ static void grow(void) {
 
 void altsem_known_enter(altsem_segment *segment) {
     if (known++ == row_count) grow();
+    segment->entered = altsem_generation();
     segment->previous = NULL;
     segment->next = altsem_segments;
     if (altsem_segments) altsem_segments->previous = segment;
@@ -48,7 +49,8 @@ void altsem_known_enter(altsem_segment *segment) {
     put(segment);
 }
 
-void altsem_known_remove(altsem_segment *segment) {
+int altsem_known_remove(altsem_segment *segment) {
+    if (segment->entered < since) return 0;
     altsem_segment **link = row_of(segment->id);
     while (*link != segment) link = &(*link)->same;
     *link = segment->same;
@@ -56,6 +58,16 @@ void altsem_known_remove(altsem_segment *segment) {
     if (segment->previous) segment->previous->next = segment->next;
     else altsem_segments = segment->next;
     known--;
+    return 1;
+}
+
+void altsem_known_forget(void) {
+    altsem_segments = altsem_with_free = NULL;
+    memset(first_rows, 0, sizeof first_rows);
+    rows = first_rows;
+    row_count = FIRST_ROWS;
+    known = 0;
+    since = altsem_generation();
 }
 
 altsem_segment *altsem_known_find(const unsigned char id[ALTSEM_ID_BYTES]) {

@@ -42,7 +42,7 @@ static void random_id(unsigned char id[ALTSEM_ID_BYTES]) {
     }
     /* A sandbox without either: unique is enough, secret it need not be. */
     static _Atomic uint32_t made;
-    uint64_t words[2] = {altsem_self(), (uint64_t)altsem_clock() + ((uint64_t)++made << 48)};
+    uint64_t words[2] = {altsem_self()->id, (uint64_t)altsem_clock() + ((uint64_t)++made << 48)};
     memcpy(id, words, sizeof words);
 }
 
@@ -82,12 +82,12 @@ int altsem_segment_make_at(int fd, uint32_t slots, altsem_segment **out) {
     header->slots = slots;
     header->pid_namespace = altsem_pid_namespace();
     header->maker = (uint32_t)getpid();
-    header->maker_start = (uint32_t)altsem_self();
+    header->maker_id = altsem_process_id();
     header->slot_bytes = ALTSEM_SLOT_BYTES;
     header->magic = ALTSEM_MAGIC;
     segment->backend = backend;
     segment->slots = slots;
-    segment->mine = 1;
+    segment->mine = altsem_generation();
     segment->used = ALTSEM_HEADER_SLOTS;
     memcpy(segment->id, header->id, sizeof segment->id);
     altsem_known_enter(segment);
@@ -98,7 +98,6 @@ int altsem_segment_make_at(int fd, uint32_t slots, altsem_segment **out) {
 int altsem_segment_make(uint32_t slots, altsem_segment **out) {
     int error = 0;
     if (!altsem_own_backend(&error)) return error; /* before any memory is asked for */
-    altsem_watch_forks();
     int fd = altsem_memory_new((size_t)slots * ALTSEM_SLOT_BYTES, NULL);
     if (fd < 0) return fd;
     if ((error = altsem_segment_make_at(fd, slots, out)) != 0) close(fd);
@@ -112,8 +111,7 @@ static int is_still_ours(const altsem_segment *segment) {
 }
 
 void altsem_segment_drop(altsem_segment *segment) {
-    if (--segment->references != 0) return;
-    altsem_known_remove(segment);
+    if (--segment->references != 0 || !altsem_known_remove(segment)) return;
     altsem_with_free_remove(segment);
     if (segment->backend->detach) segment->backend->detach(segment);
     /* Programs that become daemons close every descriptor: the number may be a stranger's now. */
@@ -168,32 +166,33 @@ static int attach(int fd, const unsigned char *id, altsem_segment **out, int *to
 }
 
 int altsem_segment_attach(int fd, const unsigned char *id, altsem_segment **segment, int *took) {
-    altsem_watch_forks();
-    pthread_mutex_lock(&altsem_mutex);
     *took = 0;
-    int error = attach(fd, id, segment, took);
-    pthread_mutex_unlock(&altsem_mutex);
+    int error = altsem_watch_forks();
+    if (error != 0) return error;
+    altsem_mutex_lock();
+    error = attach(fd, id, segment, took);
+    altsem_mutex_unlock();
     return error;
 }
 
 altsem_segment *altsem_segment_lookup(const unsigned char id[ALTSEM_ID_BYTES]) {
-    pthread_mutex_lock(&altsem_mutex);
+    altsem_mutex_lock();
     altsem_segment *segment = altsem_known_find(id);
     if (segment) segment->references++;
-    pthread_mutex_unlock(&altsem_mutex);
+    altsem_mutex_unlock();
     return segment;
 }
 
 void altsem_segment_incref(altsem_segment *segment) {
-    pthread_mutex_lock(&altsem_mutex);
+    altsem_mutex_lock();
     segment->references++;
-    pthread_mutex_unlock(&altsem_mutex);
+    altsem_mutex_unlock();
 }
 
 void altsem_segment_decref(altsem_segment *segment) {
-    pthread_mutex_lock(&altsem_mutex);
+    altsem_mutex_lock();
     altsem_segment_drop(segment);
-    pthread_mutex_unlock(&altsem_mutex);
+    altsem_mutex_unlock();
 }
 
 const unsigned char *altsem_segment_id(const altsem_segment *segment) {
@@ -207,9 +206,9 @@ int altsem_segment_fd(const altsem_segment *segment) {
 size_t altsem_segment_size(const altsem_segment *segment) { return segment->size; }
 
 unsigned altsem_segment_count(void) {
-    pthread_mutex_lock(&altsem_mutex);
+    altsem_mutex_lock();
     unsigned count = altsem_known_count();
-    pthread_mutex_unlock(&altsem_mutex);
+    altsem_mutex_unlock();
     return count;
 }
 

@@ -2,9 +2,9 @@
 #ifndef ALTSEM_MEMORY_SEGMENT_H
 #define ALTSEM_MEMORY_SEGMENT_H
 
-#include <pthread.h>
 #include <sys/types.h>
 
+#include "process/owner.h"
 #include "word.h"
 
 #define ALTSEM_MAGIC UINT64_C(0x6d65733174746c61) /* "alt1sem" read as bytes */
@@ -26,8 +26,10 @@ typedef struct altsem_header {
         foreign; /* a process of another PID namespace uses it: owners cannot be judged */
     _Atomic uint32_t ipc_namespace; /* sysv: in which the set is; 0 not known, or no set was made */
     _Atomic uint64_t sysv_set; /* sysv: the set that waiters sleep in (sysv_set.c); 0 none yet */
-    uint32_t maker_start;      /* of the maker, as in altsem_self(): nobody else is both */
-    uint32_t reserved[13];
+    _Atomic uint32_t silent_forks; /* how many children of its users were made without handlers */
+    uint32_t unused;
+    uint64_t maker_id; /* of the maker: altsem_process_id() */
+    uint32_t reserved[10];
 } altsem_header;
 static_assert(sizeof(altsem_header) == ALTSEM_HEADER_SLOTS * ALTSEM_SLOT_BYTES, "header size");
 
@@ -63,12 +65,13 @@ struct altsem_segment {
     int fd;
     dev_t dev;
     ino_t ino;
-    /* slot.c: when it was last seen that the descriptor is still ours. */
-    int64_t looked;
-    unsigned references;                    /* guarded by altsem_mutex, as is all that follows */
-    int mine;                               /* made by this process: slots may be taken from it */
-    uint32_t used;                          /* slots ever taken, header included */
-    uint32_t free;                          /* head of the free list, 0 for none */
+    int64_t looked;        /* slot.c: when it was last seen that the descriptor is still ours */
+    unsigned references;   /* guarded by the mutex (process/fork.h), as is all that follows */
+    uint32_t mine;         /* the generation that made it and may take slots from it; 0: none */
+    uint32_t entered;      /* known.c: the generation that put it into the lists */
+    uint32_t silent_forks; /* those that slot.c has taken notice of */
+    uint32_t used;         /* slots ever taken, header included */
+    uint32_t free;         /* head of the free list, 0 for none */
     struct altsem_segment *next, *previous; /* known.c: of all */
     struct altsem_segment *same;            /* known.c: the next one in its row of the table */
     struct altsem_segment *next_free;       /* the next segment with a free list (slot.c) */
@@ -76,13 +79,16 @@ struct altsem_segment {
     _Atomic(void *) front; /* filelock: the words whose front waiter is of this process */
 };
 
-/* Guards the segments that are known, their counts and their free lists; held across fork(), so that the
- * child finds them whole. */
-extern pthread_mutex_t altsem_mutex;
 extern altsem_segment *altsem_segments;
 
+static inline int altsem_segment_is_mine(const altsem_segment *segment) {
+    return segment->mine == altsem_generation();
+}
 static inline altsem_slot *altsem_slot_number(const altsem_segment *segment, uint32_t number) {
     return (altsem_slot *)((char *)segment->header + (size_t)number * ALTSEM_SLOT_BYTES);
+}
+static inline int altsem_slot_is_in(const altsem_segment *segment, const altsem_slot *slot) {
+    return (uintptr_t)slot - (uintptr_t)segment->header < segment->size;
 }
 static inline uint32_t altsem_number_of(const altsem_segment *segment, const altsem_slot *slot) {
     return (uint32_t)(((const char *)slot - (const char *)segment->header) / ALTSEM_SLOT_BYTES);

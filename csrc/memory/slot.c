@@ -23,6 +23,7 @@
 #define MOST_SLOTS 32768u
 
 static altsem_segment *filling; /* holds a reference of its own */
+static altsem_segment *left; /* so did this one in the parent; dropped when memory may be freed */
 
 int altsem_slot_init(altsem_slot *slot, int type, int64_t value, int64_t maxvalue) {
     uint64_t word = 0, joining = 0;
@@ -54,7 +55,7 @@ int altsem_slot_init(altsem_slot *slot, int type, int64_t value, int64_t maxvalu
     atomic_store_explicit(&slot->word, word, memory_order_relaxed);
     if (joining) atomic_store_explicit(&slot->joining, joining, memory_order_relaxed);
     slot->maxvalue = (int32_t)maxvalue;
-    slot->born = altsem_forks;
+    slot->born = altsem_fork_count();
     atomic_store_explicit(&slot->state, (uint32_t)type, memory_order_release);
     return 0;
 }
@@ -63,7 +64,7 @@ int altsem_slot_init(altsem_slot *slot, int type, int64_t value, int64_t maxvalu
 static uint32_t in_use(void) {
     uint32_t count = 0;
     for (altsem_segment *segment = altsem_segments; segment; segment = segment->next)
-        if (segment->mine) count += segment->used - ALTSEM_HEADER_SLOTS;
+        if (altsem_segment_is_mine(segment)) count += segment->used - ALTSEM_HEADER_SLOTS;
     return count;
 }
 
@@ -87,6 +88,11 @@ static void give_up(altsem_segment *segment) {
     segment->free = 0;
 }
 
+static void drop_left(void) {
+    if (left) altsem_segment_drop(left);
+    left = NULL;
+}
+
 /* A segment with room, the one being filled; makes it if need be. */
 static int room(altsem_segment **out) {
     while (altsem_with_free && !can_travel(altsem_with_free)) give_up(altsem_with_free);
@@ -94,8 +100,8 @@ static int room(altsem_segment **out) {
         *out = altsem_with_free;
         return 0;
     }
-    int left = filling && filling->used < filling->slots;
-    if (left && can_travel(filling)) {
+    int has_room = filling && filling->used < filling->slots;
+    if (has_room && can_travel(filling)) {
         *out = filling;
         return 0;
     }
@@ -108,11 +114,11 @@ static int room(altsem_segment **out) {
     while (backend->max_slots && slots > backend->max_slots() && slots > page) slots /= 2;
     altsem_segment *segment;
     if ((error = altsem_segment_make(slots, &segment)) != 0) {
-        if (!left) return error;
+        if (!has_room) return error;
         *out = filling; /* a lock that cannot be sent is better than none */
         return 0;
     }
-    if (left) give_up(filling);
+    if (has_room) give_up(filling);
     if (filling) altsem_segment_drop(filling);
     filling = segment;
     *out = segment;
@@ -141,16 +147,35 @@ static int take(int type, int64_t value, int64_t maxvalue, altsem_segment **out,
 
 int altsem_slot_new(int type, int64_t value, int64_t maxvalue, altsem_segment **segment,
                     altsem_slot **slot) {
-    pthread_mutex_lock(&altsem_mutex);
-    int error = take(type, value, maxvalue, segment, slot);
-    pthread_mutex_unlock(&altsem_mutex);
-    return error;
+    for (;;) {
+        int error = altsem_watch_forks();
+        if (error != 0) return error;
+        altsem_mutex_lock();
+        drop_left();
+        error = take(type, value, maxvalue, segment, slot);
+        altsem_mutex_unlock();
+        /* A signal handler may have forked meanwhile, and this be its child: then the parent has the
+         * slot. */
+        if (error != 0 || altsem_segment_is_mine(*segment)) return error;
+        altsem_slot_free(*segment, *slot);
+    }
+}
+
+/* A child that was made without handlers, which this process has not heard of, says so in the segment
+ * as soon as it notices.  Until then it can have been told of its slots by nobody, but it may know
+ * them: a slot that its parent frees before its first call may be used again under it. */
+static void notice_silent_forks(altsem_segment *segment) {
+    uint32_t now = atomic_load_explicit(&segment->header->silent_forks, memory_order_relaxed);
+    if (now != segment->silent_forks) altsem_count_fork();
+    segment->silent_forks = now;
 }
 
 void altsem_slot_free(altsem_segment *segment, altsem_slot *slot) {
-    pthread_mutex_lock(&altsem_mutex);
+    altsem_mutex_lock();
     uint32_t state = atomic_load_explicit(&slot->state, memory_order_relaxed);
-    if (segment->mine && !(state & ALTSEM_EXPORTED) && slot->born == altsem_forks) {
+    notice_silent_forks(segment);
+    if (altsem_segment_is_mine(segment) && !(state & ALTSEM_EXPORTED) &&
+        slot->born == altsem_fork_count()) {
         atomic_store_explicit(&slot->state, ALTSEM_FREE, memory_order_relaxed);
         if (!segment->free) altsem_with_free_enter(segment);
         slot->next = segment->free;
@@ -161,13 +186,13 @@ void altsem_slot_free(altsem_segment *segment, altsem_slot *slot) {
     if (segment == filling && segment->references == 2 && segment->backend->detach)
         segment->backend->detach(segment);
     altsem_segment_drop(segment);
-    pthread_mutex_unlock(&altsem_mutex);
+    altsem_mutex_unlock();
 }
 
 uint64_t altsem_slot_export(altsem_segment *segment, altsem_slot *slot) {
-    pthread_mutex_lock(&altsem_mutex);
+    altsem_mutex_lock();
     atomic_fetch_or_explicit(&slot->state, ALTSEM_EXPORTED, memory_order_relaxed);
-    pthread_mutex_unlock(&altsem_mutex);
+    altsem_mutex_unlock();
     return (uint64_t)((char *)slot - (char *)segment->header);
 }
 
@@ -184,16 +209,16 @@ static int at(altsem_segment *segment, uint64_t offset, int type, altsem_slot **
 }
 
 int altsem_slot_at(altsem_segment *segment, uint64_t offset, int type, altsem_slot **slot) {
-    pthread_mutex_lock(&altsem_mutex);
+    altsem_mutex_lock();
     int error = at(segment, offset, type, slot);
-    pthread_mutex_unlock(&altsem_mutex);
+    altsem_mutex_unlock();
     if (error == 0) altsem_slot_export(segment, *slot); /* two objects know it now */
     return error;
 }
 
 int altsem_slot_find(uintptr_t address, altsem_segment **out, altsem_slot **slot) {
     int error = -EINVAL;
-    pthread_mutex_lock(&altsem_mutex);
+    altsem_mutex_lock();
     for (altsem_segment *segment = altsem_segments; segment; segment = segment->next) {
         uintptr_t start = (uintptr_t)segment->header;
         if (address >= start && address - start < segment->size) {
@@ -202,7 +227,7 @@ int altsem_slot_find(uintptr_t address, altsem_segment **out, altsem_slot **slot
             break;
         }
     }
-    pthread_mutex_unlock(&altsem_mutex);
+    altsem_mutex_unlock();
     if (error == 0) altsem_slot_export(*out, *slot);
     return error;
 }
@@ -215,25 +240,25 @@ int32_t altsem_slot_maxvalue(const altsem_slot *slot) { return slot->maxvalue; }
 
 /* --- at a fork ---------------------------------------------------------------------------------- */
 
-static void before(void) { pthread_mutex_lock(&altsem_mutex); }
-static void in_parent(void) { pthread_mutex_unlock(&altsem_mutex); }
-
 /* The child never takes slots from segments that it shares with its parent. */
 static void in_child(void) {
+    int how = altsem_fork_was();
+    if (how == ALTSEM_FORK_TORN) altsem_known_forget();
     altsem_with_free = NULL;
     uint32_t here = altsem_pid_namespace();
     for (altsem_segment *segment = altsem_segments; segment; segment = segment->next) {
-        segment->mine = 0;
+        segment->mine = 0; /* also one that was being made when a handler forked */
         segment->free = 0;
+        if (how != ALTSEM_FORK_HANDLED)
+            atomic_fetch_add_explicit(&segment->header->silent_forks, 1, memory_order_relaxed);
         if (segment->header->pid_namespace != here) /* the child of an unshare(CLONE_NEWPID) */
             atomic_store_explicit(&segment->header->foreign, 1, memory_order_relaxed);
     }
-    if (filling) altsem_segment_drop(filling);
+    if (filling) left = filling;
     filling = NULL;
     for (altsem_segment *segment = altsem_segments; segment; segment = segment->next)
         if (segment->backend->after_fork) segment->backend->after_fork(segment);
-    pthread_mutex_unlock(&altsem_mutex);
 }
 
-static altsem_fork_hooks at_fork = {before, in_parent, in_child, NULL};
+static altsem_fork_hooks at_fork = {.in_child = in_child};
 __attribute__((constructor)) static void register_hooks(void) { altsem_at_fork(&at_fork); }

@@ -106,8 +106,8 @@ static int fill(int fd, struct creation *it) {
     fchmod(fd, 0600);
     int error = posix_fallocate(fd, 0, (off_t)size);
     if (error != 0) return -error;
-    altsem_watch_forks();
-    pthread_mutex_lock(&altsem_mutex);
+    if ((error = altsem_watch_forks()) != 0) return error;
+    altsem_mutex_lock();
     error = altsem_segment_make_at(fd, (uint32_t)(size / ALTSEM_SLOT_BYTES), &it->segment);
     if (error == 0) {
         it->slot = altsem_slot_number(it->segment, ALTSEM_HEADER_SLOTS);
@@ -119,7 +119,7 @@ static int fill(int fd, struct creation *it) {
             altsem_segment_drop(it->segment);
         }
     }
-    pthread_mutex_unlock(&altsem_mutex);
+    altsem_mutex_unlock();
     return error;
 }
 

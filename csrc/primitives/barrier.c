@@ -31,8 +31,9 @@
  * where the last party could be killed, unless it runs an action.  Then the word names it, and whoever
  * waits looks at the end of each slice (word.h) whether it still lives.  Only proof counts
  * (process/judge.c): a party of another PID namespace, or one that /proc hides, is never taken for dead
- * as long as the kernel knows its number.  Who it is stands in the same step that closes; by `holder`,
- * which is written afterwards, one is known whose number was given to another thread since.
+ * as long as the kernel knows its number.  Who it is stands in the step that closes, so there is no
+ * moment in which it cannot be told; but only its number, so one whose number was given to another
+ * thread since is taken for alive.
  *
  * Once a generation is closed no timeout breaks it, and a newcomer waits for its end: all have
  * arrived, and what the action takes is nobody's delay.
@@ -45,17 +46,15 @@
  * more have, `tripped_since` tells: if no generation from its own on ended badly, its own has tripped.
  * Else it takes its own for broken, rather than pass a barrier that may not have tripped.
  */
-#define _GNU_SOURCE
 #include <errno.h>
-#include <signal.h>
-#include <unistd.h>
 
 #include "process/owner.h"
 #include "wait/spin.h"
 #include "wait/wait.h"
 
 #define CLOSED (UINT64_C(1) << 63)
-#define MOST UINT32_C(0x7fffff) /* arrivals that can be counted: twice as many as there are threads */
+#define MOST                                                                                       \
+    UINT32_C(0x7fffff) /* arrivals that can be counted: twice as many as there are threads */
 #define COUNT_AT 40
 #define GENERATION_AT 8
 #define OUTCOMES 4
@@ -111,24 +110,23 @@ static uint64_t closed_by(uint64_t word, uint32_t tid) {
 }
 
 /* Whether it is proved that `who` is dead. */
-static int is_dead(altsem_segment *segment, const altsem_slot *slot, uint64_t word) {
-    (void)slot;
-    uint32_t here = altsem_segment_namespace(segment);
-    if (here == 0 || here != altsem_pid_namespace() || count_of(word) == MOST) return 0;
-    if (kill((pid_t)count_of(word), 0) != 0 && errno == ESRCH) return 1;
-    return altsem_id_of(count_of(word)) == 0 && altsem_id_of((uint32_t)getpid()) == altsem_self();
+static int is_dead(altsem_segment *segment, uint64_t word) {
+    altsem_verdict verdict;
+    if (count_of(word) == MOST) return 0;
+    altsem_judge(count_of(word), 0, altsem_segment_namespace(segment), &verdict);
+    return verdict.thread == ALTSEM_DEAD;
 }
 
 /* After a slice, or a signal.  Whether the generation has ended now. */
 static int ended_by_death(altsem_segment *segment, altsem_slot *slot, uint64_t seen) {
-    return is_full(seen) && is_dead(segment, slot, seen) && end(segment, slot, &seen, BROKEN, 1);
+    return is_full(seen) && is_dead(segment, seen) && end(segment, slot, &seen, BROKEN, 1);
 }
 
 /* ------------------------------------------------------------------------------------------------ */
 
 int altsem_barrier_arrive(altsem_segment *segment, altsem_slot *slot, int to_act, int64_t deadline,
                           uint32_t *index, uint32_t *generation) {
-    uint32_t parties = (uint32_t)slot->maxvalue, tid = altsem_my_tid();
+    uint32_t parties = (uint32_t)slot->maxvalue, tid = altsem_self()->tid;
     uint64_t seen = get(slot);
     for (int result = 0;;) {
         if (is_broken(seen)) return -EPIPE;
@@ -157,10 +155,14 @@ int altsem_barrier_wait(altsem_segment *segment, altsem_slot *slot, uint32_t gen
     uint64_t seen = get(slot);
     for (int result = deadline == ALTSEM_NOW ? -ETIMEDOUT : 0;;) {
         switch (outcome(slot, seen, generation)) {
-        case TRIPPED: return 0;
-        case BROKEN: return -EPIPE;
-        case BEGUN_ANEW: return -EAGAIN;
-        case NOT_ENDED: break;
+        case TRIPPED:
+            return 0;
+        case BROKEN:
+            return -EPIPE;
+        case BEGUN_ANEW:
+            return -EAGAIN;
+        case NOT_ENDED:
+            break;
         }
         if (is_full(seen)) {
             deadline = ALTSEM_FOREVER;
@@ -215,7 +217,8 @@ void altsem_barrier_abort(altsem_segment *segment, altsem_slot *slot) {
 void altsem_barrier_reset(altsem_segment *segment, altsem_slot *slot) {
     uint64_t seen = get(slot);
     while ((seen & CLOSED) || count_of(seen) != 0)
-        if (end(segment, slot, &seen, is_broken(seen) ? TRIPPED : BROKEN, 0)) return; /* or nobody's */
+        if (end(segment, slot, &seen, is_broken(seen) ? TRIPPED : BROKEN, 0))
+            return; /* or nobody's */
 }
 
 uint32_t altsem_barrier_waiting(const altsem_slot *slot) {

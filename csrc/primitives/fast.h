@@ -13,11 +13,11 @@
 /* Takes a lock that was last seen as `seen`.  Whoever has announced itself leaves the waiters in the
  * same step, and takes WOKEN away.  -EAGAIN: held. */
 static inline int altsem_fast_take(altsem_slot *slot, uint64_t seen, int announced) {
-    uint32_t tid = altsem_my_tid();
+    const altsem_thread *me = altsem_self();
     while (altsem_owner(seen) == 0) {
         uint64_t rest = announced ? (seen & ~(uint64_t)ALTSEM_WOKEN) - ALTSEM_WAITER : seen;
-        if (altsem_step(&slot->word, &seen, rest | tid, memory_order_acquire)) {
-            atomic_store_explicit(&slot->holder, altsem_self(), memory_order_relaxed);
+        if (altsem_step(&slot->word, &seen, rest | me->tid, memory_order_acquire)) {
+            atomic_store_explicit(&slot->holder, me->id, memory_order_relaxed);
             return 0;
         }
     }
@@ -29,8 +29,9 @@ static inline int altsem_fast_try(altsem_slot *slot) {
 }
 
 static inline int altsem_fast_is_mine(const altsem_slot *slot) {
-    return altsem_owner(altsem_load(&slot->word)) == altsem_my_tid() &&
-           altsem_load(&slot->holder) == altsem_self();
+    const altsem_thread *me = altsem_self();
+    return altsem_owner(altsem_load(&slot->word)) == me->tid &&
+           altsem_load(&slot->holder) == me->id;
 }
 
 /* Frees a lock.  -EOVERFLOW: it is free. */

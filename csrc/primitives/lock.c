@@ -2,8 +2,9 @@
  *
  * Why recursion is safe although other processes scribble in the same slot: only the owner writes
  * `holder` and `again`, between its taking and its release.  A thread that reads its own id in the
- * word is the owner, or has the same id in another PID namespace; then `holder` differs, because the
- * releasing owner cleared it before, and the taking one writes it after, the step of the word.
+ * word is the owner, or has the same id in another PID namespace, or later; then `holder` differs
+ * (owner.c), because the releasing owner cleared it before, and the taking one writes it after, the
+ * step of the word.
  */
 #include "primitives/fast.h"
 #include "wait/spin.h"
@@ -50,7 +51,8 @@ int altsem_lock_is_free(const altsem_slot *slot) {
 
 int altsem_lock_is_ours(const altsem_slot *slot) {
     uint32_t owner = altsem_owner(altsem_load(&slot->word));
-    return owner != 0 && owner != ALTSEM_NOBODY && altsem_load(&slot->holder) == altsem_self();
+    return owner != 0 && owner != ALTSEM_NOBODY &&
+           altsem_id_process(altsem_load(&slot->holder)) == altsem_id_process(altsem_self()->id);
 }
 
 int altsem_lock_is_mine(const altsem_slot *slot) { return altsem_fast_is_mine(slot); }
@@ -59,7 +61,7 @@ int altsem_lock_disown(altsem_slot *slot) {
     uint64_t seen = altsem_load(&slot->word), next;
     uint32_t owner = altsem_owner(seen);
     if (owner == ALTSEM_NOBODY) return 1;
-    if (owner == 0 || altsem_load(&slot->holder) != altsem_self()) return 0;
+    if (!altsem_lock_is_ours(slot)) return 0;
     do {
         if (altsem_owner(seen) != owner) return 0; /* it has been released meanwhile */
         next = (seen & ~(uint64_t)UINT32_MAX) | (seen & ALTSEM_WOKEN) | ALTSEM_NOBODY;

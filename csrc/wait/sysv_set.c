@@ -41,6 +41,7 @@
 #include <unistd.h>
 
 #include "process/clock.h"
+#include "process/fork.h"
 
 enum { USERS, ALIVE }; /* slots 0 and 1 are the header: their numbers are free */
 
@@ -259,14 +260,20 @@ void altsem_set_after_fork(altsem_segment *segment) {
 /* At a normal end the last user removes what it can; threads that still sleep do not bring it
  * back. */
 __attribute__((destructor)) static void at_exit(void) {
-    if (pthread_mutex_trylock(&altsem_mutex) != 0) return;
+    if (!altsem_mutex_trylock()) return;
     atomic_store(&closing, 1);
     for (altsem_segment *segment = altsem_segments; segment; segment = segment->next)
         if (segment->backend->id == ALTSEM_SYSV_ID) altsem_set_leave(segment);
-    pthread_mutex_unlock(&altsem_mutex);
+    altsem_mutex_unlock();
     if (atomic_load_explicit(&met_one, memory_order_relaxed)) altsem_set_sweep();
 }
 
 int altsem_set_closing(void) { return atomic_load_explicit(&closing, memory_order_relaxed); }
+
+/* A child that was forked while another thread ran the exit handlers lives on. */
+static void in_child(void) { atomic_store(&closing, 0); }
+
+static altsem_fork_hooks at_fork = {.in_child = in_child};
+__attribute__((constructor)) static void register_hooks(void) { altsem_at_fork(&at_fork); }
 
 #endif

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "process/clock.h"
+#include "process/fork.h"
 
 #define SLICE INT64_C(1000000000)
 
@@ -117,6 +118,7 @@ int altsem_sleep(altsem_segment *segment, altsem_slot *slot, enum altsem_which w
     if (deadline == ALTSEM_NOW) return -ETIMEDOUT;
     int64_t now = altsem_clock();
     if (deadline <= now) return -ETIMEDOUT;
+    altsem_notice_fork();
     int last = deadline - now <= SLICE;
     int result = ops->sleep(segment, slot, which, expected, last ? deadline : now + SLICE);
     if (result != -ETIMEDOUT) return result;
@@ -127,6 +129,7 @@ int altsem_sleep(altsem_segment *segment, altsem_slot *slot, enum altsem_which w
 void altsem_wake(altsem_segment *segment, altsem_slot *slot, enum altsem_which which, uint32_t n) {
     const altsem_backend_ops *ops = atomic_load_explicit(&chosen, memory_order_relaxed);
     int saved = errno; /* a post may run in a signal handler */
+    altsem_notice_fork();
     ops->wake(segment, slot, which, n);
     errno = saved;
 }

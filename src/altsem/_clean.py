@@ -25,7 +25,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from . import _core, _directories, _owner
+from . import _core, _directories
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,9 +42,9 @@ process uses: nothing can go wrong by calling it at any time."""
 _LEASES = ("tmpfs", "ext2", "ext3", "ext4", "xfs", "f2fs")
 
 # magic, layout, backend, id, size, slots, pid namespace, maker, slot bytes, foreign, ipc namespace,
-# set, start of the maker: csrc/memory/segment.h
-_HEADER = struct.Struct("=QII16sQIIIIIIQI")
-_MAGIC, _LAYOUT = 0x6D65733174746C61, 1
+# set, silent forks, unused, identity of the maker: csrc/memory/segment.h
+_HEADER = struct.Struct("=QII16sQIIIIIIQIIQ")
+_MAGIC, _LAYOUT = 0x6D65733174746C61, 2
 
 
 def main(argv: list[str]) -> int:
@@ -154,14 +154,14 @@ def _maker_lives(fd: int, proven: bool) -> bool | None:
     header = os.pread(fd, _HEADER.size, 0)
     if len(header) < _HEADER.size:
         return None
-    magic, layout, *_, namespace, maker, _, foreign, _, _, start = _HEADER.unpack(header)
+    magic, layout, *_, namespace, maker, _, foreign, _, _, _, _, identity = _HEADER.unpack(header)
     if magic != _MAGIC or layout != _LAYOUT:
         return None
-    here = _owner.namespace()
-    if not here or namespace != here or (foreign and not proven):
+    if foreign and not proven:
         return None
-    now = _owner.identity(maker)
-    return now != 0 and (start == 0 or now & _owner.MASK == start)
+    # None if it is of another PID namespace, or /proc does not tell.
+    _, alive, _, _ = _core.judge(maker, identity, namespace)
+    return alive
 
 
 # --- who uses what --------------------------------------------------------------------------------

@@ -1,21 +1,16 @@
-"""Who a process is, told from /proc: alive or dead, and what it runs.
+"""Who holds a lock: alive or dead, and what it runs.
 
-Never a guess.  A process is named by pid *and* start time, since pids are used again; a zombie is
-dead; and what belongs to another PID namespace cannot be judged from here.
+Never a guess: the core judges by proof only (csrc/process/judge.c); None is where there is none.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from ._text import printable
 
 if TYPE_CHECKING:
     from ._core import Primitive
-
-MASK = 0xFFFFFFFF
 
 
 class Owner(NamedTuple):
@@ -24,7 +19,7 @@ class Owner(NamedTuple):
     `pid` is None if it cannot be known.  `alive`: whether that process still lives; None if it
     cannot be judged from here, as in another PID namespace.  `thread_alive` likewise for the thread
     `tid`: it may have ended in a living process, and another may still release the lock.  `command`
-    is None if the process is gone or not to be judged.
+    is None if the process is gone (a zombie still has a name) or not to be judged.
     """
 
     pid: int | None
@@ -47,33 +42,6 @@ class Owner(NamedTuple):
         return "alive" if self.thread_alive is not False else "thread ended"
 
 
-def namespace() -> int:
-    """The PID namespace of this process, 0 if it cannot be known."""
-    try:
-        return os.stat("/proc/self/ns/pid").st_ino & MASK
-    except OSError:
-        return 0
-
-
-def identity(pid: int) -> int:
-    """pid << 32 | start time, as the core computes it; 0 if there is no such living process."""
-    fields = _stat(pid)
-    if fields is None or fields[0] in "ZX":
-        return 0
-    return pid << 32 | (int(fields[19]) & MASK or 1)
-
-
-def _stat(pid: int) -> list[str] | None:
-    """The fields of /proc/PID/stat from the third, the state, on."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            # The command before may hold anything, also a parenthesis.
-            fields = file.read().rpartition(b")")[2].decode().split()
-    except OSError:
-        return None
-    return fields if len(fields) > 19 else None
-
-
 def command(pid: int) -> str | None:
     """What a process runs: its arguments, or its name in brackets; None if it is gone."""
     try:
@@ -90,27 +58,10 @@ def command(pid: int) -> str | None:
 def judge(tid: int, holder: int, where: int) -> Owner:
     """The owner with kernel thread id `tid` and identity `holder` (0: not known), both as in the
     PID namespace `where` (0: in several, or not known)."""
-    pid = holder >> 32 or None
-    if not where or where != namespace():
-        return Owner(pid, tid, None, None, None)
-    if pid is None:
-        pid = _process_of(tid)
-        if pid is None:  # it was killed between taking the lock and writing its name
-            return Owner(None, tid, False, False, None)
-        holder = identity(pid)
-    if not holder or identity(pid) != holder:
-        gone = _stat(pid) is None or identity(pid) not in (0, holder)
-        return Owner(pid, tid, False, False, None if gone else command(pid))
-    thread = os.path.exists(f"/proc/{pid}/task/{tid}")
-    return Owner(pid, tid, True, thread, command(pid))
+    from . import _core
 
-
-def _process_of(tid: int) -> int | None:
-    with contextlib.suppress(OSError, ValueError), open(f"/proc/{tid}/status", "rb") as file:
-        for line in file:
-            if line.startswith(b"Tgid:"):
-                return int(line.split()[1])
-    return None
+    pid, alive, thread_alive, shown = _core.judge(tid, holder, where)
+    return Owner(pid, tid, alive, thread_alive, command(pid) if pid and shown else None)
 
 
 def owner_of(lock: Primitive) -> Owner | None:

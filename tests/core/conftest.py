@@ -24,13 +24,17 @@ int64_t altsem_clock(void);
 unsigned altsem_cpus(void);
 void altsem_cpus_forget(void);
 double altsem_cpu_quota(const char *mount, const char *membership);
-uint64_t altsem_self(void);
-uint64_t altsem_id_of(uint32_t pid);
+typedef struct { uint64_t id; uint32_t tid, generation; ...; } altsem_thread;
+const altsem_thread *altsem_self(void);
+uint64_t altsem_process_id(void);
+uint64_t altsem_id_from(uint32_t pid, uint32_t start, uint32_t pid_namespace);
 uint32_t altsem_pid_namespace(void);
+uint32_t altsem_generation(void);
+int altsem_watch_forks(void);
 int altsem_private_directory(const char *candidate, int create);
 const char *altsem_directory(unsigned i);
 """
-HEADERS = ("names/private", "process/clock", "process/owner", "wait/cpus", "wait/wait")
+HEADERS = ("names/private", "process/clock", "process/fork", "wait/cpus", "wait/wait")
 # Where the fields stand: tests damage them, and look at what no function tells.
 FIELDS = {
     "slot": ("struct altsem_slot", "word holder again state maxvalue born word2 current joining tripped_since next"),

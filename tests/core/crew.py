@@ -60,9 +60,15 @@ class Child:
     It dies with the thread that made it, unless it is to be an `orphan`.
     """
 
-    def __init__(self, work: Callable[..., Any], *args: Any, orphan: bool = False) -> None:
+    def __init__(
+        self,
+        work: Callable[..., Any],
+        *args: Any,
+        orphan: bool = False,
+        fork: Callable[[], int] = os.fork,
+    ) -> None:
         reader, writer = os.pipe()
-        self.pid = os.fork()
+        self.pid = fork()
         if self.pid == 0:
             code = 1
             try:
@@ -150,14 +156,39 @@ class Task:
         return self._answer
 
 
+# Ways to make a child that run no handlers, or not those of Python.
+_python = ctypes.PyDLL(None, use_errno=True)
+
+
+def fork_of_c() -> int:
+    return int(_python.fork())
+
+
+def bare_fork() -> int:
+    """As fork(), but runs no handlers; glibc has it since 2.34."""
+    return int(_python._Fork())
+
+
+def bare_clone() -> int:
+    """The system call: the libc does not know of it."""
+    flags, nothing = ctypes.c_long(signal.SIGCHLD), ctypes.c_long(0)
+    return int(_python.syscall(ctypes.c_long(_CLONE), flags, *[nothing] * 4))
+
+
+_CLONE = {"x86_64": 56, "aarch64": 220}.get(os.uname().machine)
+SILENT = ([bare_fork] if hasattr(_python, "_Fork") else []) + ([bare_clone] if _CLONE else [])
+
+
 class Crew:
     def __init__(self) -> None:
         self._children: list[Child] = []
         self._tasks: list[Task] = []
         self._handlers: list[tuple[int, Any]] = []
 
-    def child(self, work: Callable[..., Any], *args: Any) -> Child:
-        self._children.append(Child(work, *args))
+    def child(
+        self, work: Callable[..., Any], *args: Any, fork: Callable[[], int] = os.fork
+    ) -> Child:
+        self._children.append(Child(work, *args, fork=fork))
         return self._children[-1]
 
     def task(self, work: Callable[..., Any], *args: Any) -> Task:

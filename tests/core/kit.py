@@ -150,6 +150,12 @@ class Kit:
     def deadline(self, seconds: float) -> int:
         return int(self.lib.altsem_deadline_in(seconds))
 
+    def judge(self, tid: int, identity: int, where: int) -> tuple[int, int, int]:
+        """The pid; whether the process lives, and the thread: 1 yes, 0 no, -1 cannot be told."""
+        verdict = self.out("altsem_verdict")
+        self.lib.altsem_judge(tid, identity, where, verdict)
+        return verdict.pid, verdict.process, verdict.thread
+
     def out(self, kind: str) -> Any:
         return self.ffi.new(kind + " *")
 

@@ -12,9 +12,9 @@ _libc.prctl.argtypes = [ctypes.c_int] + 4 * [ctypes.c_ulong]
 _libc.mount.argtypes = 3 * [ctypes.c_char_p] + [ctypes.c_ulong, ctypes.c_char_p]
 
 _X86 = {"memfd_create": 319, "openat": 257, "open": 2, "futex": 202, "semget": 64, "renameat2": 316,
-        "linkat": 265, "getrandom": 318}  # fmt: skip
+        "linkat": 265, "getrandom": 318, "madvise": 28}  # fmt: skip
 _ARM = {"memfd_create": 279, "openat": 56, "open": None, "futex": 98, "semget": 190,
-        "renameat2": 276, "linkat": 37, "getrandom": 278}  # fmt: skip
+        "renameat2": 276, "linkat": 37, "getrandom": 278, "madvise": 233}  # fmt: skip
 CALLS = {"x86_64": _X86, "aarch64": _ARM}.get(platform.machine(), {})
 O_TMPFILE_BIT = 0o20000000
 
@@ -66,6 +66,12 @@ def refuse_futex(error: int) -> None:
         refuse("futex", error, 1, is_=operation)
 
 
+def refuse_wiping(error: int) -> None:
+    """Pages that a child finds empty, as before Linux 4.14."""
+    wipe_on_fork = 18
+    refuse("madvise", error, 2, is_=wipe_on_fork)
+
+
 def _call(name: str, *args: object) -> None:
     if getattr(_libc, name)(*args) != 0:
         error = ctypes.get_errno()
@@ -84,6 +90,19 @@ def own_mounts() -> None:
             with open(f"/proc/self/{path}", "w") as file:
                 file.write(text)
     _call("mount", b"none", b"/", None, recursive | private, None)
+
+
+NEW_PID, NEW_TIME = 0x20000000, 0x80
+
+
+def unshare(kind: int) -> None:
+    """Children get a namespace of their own.  OSError where that is not permitted."""
+    _call("unshare", kind)
+
+
+def mount_proc(options: str) -> None:
+    """A /proc of the PID namespace that this process lives in; to be called after own_mounts."""
+    _call("mount", b"proc", b"/proc", b"proc", 0, options.encode())
 
 
 def mount_tmpfs(place: str, options: str) -> None:

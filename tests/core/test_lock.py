@@ -198,8 +198,16 @@ def test_a_child_does_not_own_what_its_parent_held_at_the_fork(lock: Thing, crew
 def test_the_same_thread_id_in_another_process_is_not_the_owner(lock: Thing) -> None:
     """Thread ids mean different threads in different PID namespaces; `holder` tells them apart."""
     lock.lock_try()
-    lock.poke("holder", lock.peek("holder") + 1)
+    lock.poke("holder", lock.peek("holder") ^ 1 << 30)
     assert (lock.lock_is_mine(), lock.lock_is_ours(), lock.rlock_release()) == (0, 0, EPERM)
+    lock.lock_release()
+
+
+def test_the_same_thread_id_of_an_earlier_thread_is_not_the_owner(lock: Thing) -> None:
+    """Within a process `holder` counts the threads."""
+    lock.lock_try()
+    lock.poke("holder", lock.peek("holder") ^ 1)
+    assert (lock.lock_is_mine(), lock.lock_is_ours(), lock.rlock_release()) == (0, 1, EPERM)
     lock.lock_release()
 
 
@@ -302,5 +310,5 @@ def test_the_owner_is_told_so_that_a_reused_pid_is_not_taken_for_it(kit: Kit, cr
     lock = kit.lock()
     assert lock.lock_owner_id() == 0
     lock.lock_try()
-    assert lock.lock_owner_id() == kit.lib.altsem_self()
-    assert crew.child(lock.lock_owner_id).result() == kit.lib.altsem_self()
+    assert lock.lock_owner_id() == kit.lib.altsem_self().id
+    assert crew.child(lock.lock_owner_id).result() == kit.lib.altsem_self().id

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import os
-import signal
 import threading
 from pathlib import Path
 
 import pytest
 
 from core import sandbox
-from core.crew import Crew, state_of, until
-from core.kit import OK, Kit
+from core.crew import Crew
+from core.kit import Kit
 
 
 def start_time(pid: int) -> int:
@@ -32,71 +31,60 @@ def test_the_thread_id_is_the_kernels_in_every_thread(kit: Kit, crew: Crew) -> N
 def test_a_child_forked_before_any_segment_was_made_is_not_its_parent(program) -> None:
     code = """
 import os
-mine, myself = lib.altsem_tid(), lib.altsem_self()
-child = Child(lambda: (os.getpid(), lib.altsem_tid(), lib.altsem_self() >> 32))
+mine, myself = lib.altsem_tid(), lib.altsem_process_id()
+child = Child(lambda: (os.getpid(), lib.altsem_tid(), lib.altsem_process_id() >> 42))
 pid, tid, identity = child.result()
 print(mine == os.getpid(), pid == tid == identity, lib.altsem_tid() == mine)
 """
     assert program(code) == "True True True\n"
 
 
-def test_the_identity_of_a_process_is_its_pid_and_start_time(kit: Kit, crew: Crew) -> None:
-    expected = os.getpid() << 32 | start_time(os.getpid()) % 2**32
-    assert kit.lib.altsem_self() == expected
-    assert crew.task(kit.lib.altsem_self).result() == expected
-    assert crew.child(lambda: (kit.lib.altsem_self(), os.getpid())).result() != (
-        expected, os.getpid()
-    )  # fmt: skip
+def test_the_identity_of_a_process_is_its_pid_start_and_namespace(kit: Kit, crew: Crew) -> None:
+    lib, here = kit.lib, os.stat("/proc/self/ns/pid").st_ino
+
+    def expected() -> int:
+        pid, start = os.getpid(), start_time(os.getpid()) % 2**32
+        origin = (start ^ here << 32) * 0x9E3779B97F4A7C15 % 2**64 >> 43
+        return pid << 42 | 1 << 41 | origin << 20
+
+    mine = lib.altsem_process_id()
+    assert mine == expected() == lib.altsem_id_from(os.getpid(), start_time(os.getpid()), here)
+    assert crew.task(lib.altsem_process_id).result() == mine
+    theirs, right = crew.child(lambda: (lib.altsem_process_id(), expected())).result()
+    assert theirs == right != mine
 
 
-def test_a_process_is_seen_by_others_as_it_sees_itself(kit: Kit, crew: Crew) -> None:
-    go, told = kit.event(), kit.sem()
+def test_each_thread_of_a_process_has_an_identity_of_its_own(kit: Kit, crew: Crew) -> None:
+    def ids() -> tuple[int, int]:
+        return kit.lib.altsem_self().id, kit.lib.altsem_self().id
 
-    def work() -> int:
-        told.poke("holder", kit.lib.altsem_self())
-        told.post()
-        go.persist("event_wait", 0, 2**63 - 1)
-        return 0
-
-    child = crew.child(work)
-    assert told.wait() == OK
-    assert kit.lib.altsem_id_of(child.pid) == told.peek("holder")
-    assert told.peek("holder") >> 32 == child.pid
-    assert kit.lib.altsem_id_of(os.getpid()) == kit.lib.altsem_self()
-    go.event_set()
-    child.result()
-    assert kit.lib.altsem_id_of(child.pid) == 0
+    seen = [ids(), *(crew.task(ids).result() for _ in range(20))]
+    assert all(first == second for first, second in seen)
+    assert len({first for first, _ in seen}) == len(seen)
+    assert {first >> 20 << 20 for first, _ in seen} == {kit.lib.altsem_process_id()}
 
 
-def test_a_zombie_is_dead(kit: Kit, crew: Crew) -> None:
-    child = crew.child(signal.pause)
-    assert kit.lib.altsem_id_of(child.pid) != 0
-    child.signal(signal.SIGKILL)
-    until(lambda: state_of(child.pid) == "Z")
-    os.kill(child.pid, 0)  # says alive
-    assert kit.lib.altsem_id_of(child.pid) == 0
-
-
-@pytest.mark.parametrize("pid", [0, 2**22 + 1, 2**31, 2**32 - 1])
-def test_nobody_is_nobody(kit: Kit, pid: int) -> None:
-    assert kit.lib.altsem_id_of(pid) == 0
+def test_namespaces_and_starts_that_follow_each_other_never_have_one_identity(kit: Kit) -> None:
+    """Of processes with one pid: born in one tick in sibling namespaces, or in one namespace."""
+    identity, first = kit.lib.altsem_id_from, 0xF0000000
+    assert len({identity(1, 4711, first + n) for n in range(20000)}) == 20000
+    assert len({identity(1, 4711 + n, first) for n in range(20000)}) == 20000
 
 
 @pytest.mark.parametrize("name", [b"a) Z 1 2 3", b"((((", b") X )", b" ", b"\xff\n) Z"])
 def test_a_strange_name_of_a_program_deceives_nobody(kit: Kit, crew: Crew, name: bytes) -> None:
-    def work() -> tuple[int, int, int]:
+    def work() -> tuple[int, int, tuple[int, int, int]]:
         pr_set_name = 15
         ctypes.CDLL(None).prctl(pr_set_name, name, 0, 0, 0)
-        pid = os.getpid()
+        pid, here = os.getpid(), kit.lib.altsem_pid_namespace()
         text = Path("/proc/self/stat").read_bytes()
-        return (
-            kit.lib.altsem_id_of(pid),
-            kit.lib.altsem_self(),
-            int(text.rpartition(b")")[2].split()[19]),
-        )
+        start = int(text.rpartition(b")")[2].split()[19])
+        mine = kit.lib.altsem_process_id()
+        return mine, kit.lib.altsem_id_from(pid, start, here), kit.judge(pid, mine, here)
 
-    seen, told, start = crew.child(work).result()
-    assert seen == told and seen % 2**32 == start
+    child = crew.child(work)
+    mine, right, judged = child.result()
+    assert mine == right and judged == (child.pid, 1, 1)
 
 
 def test_the_pid_namespace_is_the_kernels(kit: Kit) -> None:
@@ -112,13 +100,14 @@ try:
 except OSError as error:
     print("skip", error)
     sys.exit()
-mine = lib.altsem_self()
+mine = lib.altsem_process_id()
 lock = kit.lock()
-other = Child(lambda: (lib.altsem_self(), lock.lock_try(), lock.lock_is_mine()))
+other = Child(lambda: (lib.altsem_process_id(), lock.lock_try(), lock.lock_is_mine()))
 theirs, took, is_mine = other.result()
-assert mine >> 32 == os.getpid() and mine % 2**32 and lib.altsem_self() == mine
-assert theirs >> 32 == other.pid and (took, is_mine) == (0, 1)
-assert lib.altsem_pid_namespace() == 0 and lib.altsem_id_of(os.getpid()) == 0
+assert mine >> 42 == os.getpid() and lib.altsem_process_id() == mine
+assert theirs >> 42 == other.pid and (took, is_mine) == (0, 1)
+assert (mine >> 20 ^ theirs >> 20) % 2**21 and not (mine | theirs) >> 41 & 1
+assert lib.altsem_pid_namespace() == 0
 assert lock.lock_is_mine() == 0 and lock.lock_owner_pid() == other.pid
 """
     if (out := program(code)).startswith("skip"):

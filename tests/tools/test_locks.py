@@ -247,13 +247,136 @@ os.waitpid(pid, 0)
     assert done.stdout == "cannot be judged None\n", done.stderr
 
 
+def test_a_process_whose_main_thread_has_ended_is_not_called_dead(run_script: Any) -> None:
+    done = run_script(
+        """
+import ctypes, os, signal, subprocess, sys, threading, time
+import altsem
+context = altsem.get_context("fork")
+lock, taken = context.Lock(), context.Event()
+
+def hold():
+    lock.acquire()
+    taken.set()
+    time.sleep(600)
+
+pid = os.fork()
+if pid == 0:
+    threading.Thread(target=hold, daemon=True).start()
+    taken.wait()
+    ctypes.CDLL(None).syscall({"x86_64": 60}.get(os.uname().machine, 93), 0)  # this thread only
+try:
+    while open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] != "Z":
+        time.sleep(0.001)
+    owner = lock.owner
+    print(owner.pid == pid, owner.state, owner.thread_alive)
+    command = [sys.executable, "-m", "altsem", "locks", str(os.getpid())]
+    print(subprocess.run(command, stdout=subprocess.DEVNULL).returncode)
+finally:
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+print(lock.owner.state)
+"""
+    )
+    assert done.stdout == "True alive True\n0\ndead\n", done.stderr
+
+
+MOUNT = """
+import ctypes, os, signal, sys
+import altsem
+import altsem._owner  # while its file may be read
+libc = ctypes.CDLL(None, use_errno=True)
+
+def may(result):
+    if result != 0:
+        print("not permitted")
+        sys.exit()
+
+def mount_proc(options):
+    may(libc.unshare(0x20000))
+    may(libc.mount(b"none", b"/", None, 0x44000, None))  # private, all of them
+    may(libc.mount(b"proc", b"/proc", b"proc", 0, options))
+
+def hold(lock, context=altsem.get_context("fork")):
+    taken = context.Semaphore(0)
+    pid = os.fork()
+    if pid == 0:
+        lock.acquire()
+        taken.release()
+        signal.pause()
+    taken.acquire()
+    return pid
+
+def tell(lock, pid):
+    print(lock.owner.pid == pid, lock.owner.state)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    print(lock.owner.state, flush=True)
+"""
+
+
+def test_a_process_that_proc_hides_is_not_called_dead(run_script: Any) -> None:
+    """hidepid=2, for another user than the holder's."""
+    done = run_script(
+        MOUNT
+        + """
+if os.getuid() != 0:
+    may(-1)
+mount_proc(b"hidepid=2")
+lock, report, over = altsem.Lock(), altsem.Event(), altsem.Event()
+pid = hold(lock)
+child = os.fork()
+if child == 0:
+    os.setgroups([])
+    os.setresgid(65534, 65534, 65534)
+    os.setresuid(65534, 65534, 65534)
+    try:
+        print(lock.owner.pid == pid, lock.owner.state, lock.owner.command, flush=True)
+        report.set()
+        over.wait(30)
+        print(lock.owner.state, flush=True)
+    finally:
+        os._exit(0)
+report.wait(30)
+os.kill(pid, signal.SIGKILL)
+os.waitpid(pid, 0)
+over.set()
+os.waitpid(child, 0)
+"""
+    )
+    if "not permitted" in done.stdout:
+        pytest.skip("no /proc with hidepid to be had here")
+    assert done.stdout == "True cannot be judged None\ndead\n", done.stderr
+
+
+def test_a_proc_of_another_namespace_makes_nobody_dead(run_script: Any) -> None:
+    """A PID namespace that goes on seeing the /proc of the one around it."""
+    done = run_script(
+        MOUNT
+        + """
+if libc.unshare(0x20000000) and libc.unshare(0x30000000):
+    may(-1)
+first = os.fork()
+if first == 0:
+    try:
+        lock = altsem.Lock()
+        tell(lock, hold(lock))
+    finally:
+        os._exit(0)
+os.waitpid(first, 0)
+"""
+    )
+    if "not permitted" in done.stdout:
+        pytest.skip("no PID namespace to be had here")
+    assert done.stdout == "True cannot be judged\ndead\n", done.stderr
+
+
 def test_a_pid_that_is_used_again_is_not_the_owner() -> None:
-    me = os.getpid()
-    real = _owner.identity(me)
-    assert real >> 32 == me
-    here = _owner.namespace()
+    with (lock := CTX.Lock()):
+        me, real, here = _core.holder(lock) or (0, 0, 0)
+    assert real >> 42 == me == os.getpid()
     assert _owner.judge(me, real, here).state == "alive"
-    assert _owner.judge(me, real ^ 1, here).state == "dead"
+    assert _owner.judge(me, real ^ 1 << 30, here).state == "dead"
     assert _owner.judge(me, real, here + 1).state == "cannot be judged"
 
 
