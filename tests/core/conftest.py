@@ -37,7 +37,10 @@ const char *altsem_directory(unsigned i);
 HEADERS = ("names/private", "process/clock", "process/fork", "wait/cpus", "wait/wait")
 # Where the fields stand: tests damage them, and look at what no function tells.
 FIELDS = {
-    "slot": ("struct altsem_slot", "word holder again state maxvalue born word2 current joining tripped_since next"),
+    "slot": (
+        "struct altsem_slot",
+        "word holder again state maxvalue born word2 current joining tripped_since next",
+    ),
     "header": (
         "altsem_header",
         "magic layout backend id size slots pid_namespace maker slot_bytes foreign",

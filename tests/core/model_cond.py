@@ -352,7 +352,7 @@ def violations(
     *notifications: tuple[int, ...],
     early: int = 0,
     later: int = 0,
-    faults: Faults = Faults(),  # noqa: B008 - frozen
+    faults: Faults = Faults(),
     **world: Any,
 ) -> tuple[int, list[str]]:
     """Each tuple is a notifier, and how many it notifies, call by call."""

@@ -20,6 +20,7 @@ class World(Protocol):
     def key(self) -> Hashable: ...
     def choices(self, run: Run) -> Iterable[Choice]:
         """What can happen now."""
+
     def happen(self, run: Run, choice: Choice) -> None: ...
 
 

@@ -24,13 +24,10 @@ from core.kit import (
     Thing,
 )
 
-
 ACTION, NO_ACTION = 1, 0
 
 
-def arrive(
-    barrier: Thing, deadline: int = FOREVER, to_act: int = ACTION
-) -> tuple[int, int, int]:
+def arrive(barrier: Thing, deadline: int = FOREVER, to_act: int = ACTION) -> tuple[int, int, int]:
     """The answer, the index, the generation."""
     index, generation = barrier.kit.out("uint32_t"), barrier.kit.out("uint32_t")
     answer = barrier.persist("barrier_arrive", to_act, deadline, index, generation)

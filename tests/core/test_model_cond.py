@@ -20,7 +20,13 @@ LEFT_OVER = [(0, 0), (-1, 1)]  # a token that nobody of the group before the las
         ([(1,)], {"early": 1, "later": 1, "timeouts": 1}),
         ([(1,)], {"early": 2, "words": LEFT_OVER}),
     ],
-    ids=["they time out", "two notifiers", "one comes late", "late, times out", "a token left over"],
+    ids=[
+        "they time out",
+        "two notifiers",
+        "one comes late",
+        "late, times out",
+        "a token left over",
+    ],
 )
 def test_as_many_as_are_notified_go_whoever_times_out_and_nobody_sleeps_on(
     notifications: list[tuple[int, ...]], world: dict[str, Any]

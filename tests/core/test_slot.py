@@ -7,7 +7,7 @@ import os
 import pytest
 
 from core.crew import Crew
-from core.kit import EINVAL, FIRST, FREE, OK, PAGE, VALUE_MAX, Kit, Thing
+from core.kit import COND, EINVAL, FIRST, FREE, OK, PAGE, VALUE_MAX, Kit, Thing
 
 PER_PAGE = PAGE // 64 - 2
 
@@ -41,13 +41,14 @@ def test_a_slot_is_a_cache_line_of_its_own_and_starts_clean(kit: Kit) -> None:
     assert len({thing.address for thing in things}) == 100
     assert all(thing.address % 64 == 0 and thing.offset >= FIRST for thing in things)
     thing = things[50]
-    for field in ("word", "holder", "again", "word2", "group", "left", "joining"):
-        if field != "group" and field != "left" and field != "joining":
-            thing.poke(field, 2**32 - 1)
+    for field in ("word", "holder", "again", "word2", "current", "joining"):
+        thing.poke(field, 2**32 - 1)
     thing.free()
     for kind in range(1, 7):
         again = kit.new(kind, 0, 2)
-        assert (again.peek("holder"), again.peek("again"), again.waiters()) == (0, 0, 0)
+        # A condition has the group that new waiters join in the place of the holder.
+        first = 1 << 32 if kind == COND else 0
+        assert (again.peek("holder"), again.peek("again"), again.waiters()) == (first, 0, 0)
         assert (again.slot_type(), again.slot_maxvalue()) == (kind, 2)
 
 

@@ -18,8 +18,8 @@ import pytest
 
 import altsem
 import dropin_support as dropin
-from altsem import _clean, _core, _directories, _owner
-from support import fork, reap, wait_until
+from altsem import _clean, _core, _directories
+from support import fork, reap, state, wait_until
 
 # A program is killed with all that it has started, the resource tracker included.
 KILLED = """
@@ -70,13 +70,21 @@ def named(name: str = "/n") -> altsem.SemLock:
     return altsem.SemLock(1, 1, 1, name, False)
 
 
+# The part of an identity that tells processes apart which had the same pid (process/owner.h).
+PROCESS = ((1 << 21) - 1) << 20
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The header of a segment."""
+    names = ("magic", "layout", "backend", "id", "size", "slots", "namespace", "maker", "slot")
+    names = (*names, "foreign", "ipc", "set", "forks", "unused", "identity")
+    header = path.read_bytes()[: _clean._HEADER.size]
+    return dict(zip(names, _clean._HEADER.unpack(header), strict=True))
+
+
 def rewrite(path: Path, **fields: int) -> None:
     """Changes the header of a segment."""
-    names = ("magic", "layout", "backend", "id", "size", "slots", "namespace", "maker", "slot")
-    names = (*names, "foreign", "ipc", "set", "start")
-    values = dict(
-        zip(names, _clean._HEADER.unpack(path.read_bytes()[: _clean._HEADER.size]), strict=True)
-    )
+    values = read(path)
     assert fields.keys() <= values.keys()
     with open(path, "r+b") as file:
         file.write(_clean._HEADER.pack(*{**values, **fields}.values()))
@@ -167,19 +175,20 @@ def test_a_file_that_somebody_has_open_stays(private: Path) -> None:
 
 def test_a_maker_that_is_a_zombie_is_dead(private: Path) -> None:
     pid = fork(named)
-    wait_until(lambda: _owner.identity(pid) == 0, "it ends")
+    wait_until(lambda: state(pid) == "Z", "it ends")
     assert _clean.files() == (1, 0)
     assert reap(pid) == 0
 
 
 def test_a_pid_that_is_used_again_is_not_taken_for_the_maker(private: Path) -> None:
     by_a_dead_process(named)
-    me = _owner.identity(os.getpid())
-    rewrite(private / "sem.n", maker=os.getpid(), start=me & _owner.MASK)
+    by_us, by_another = private / "sem.n", read(private / "sem.n")["identity"]
+    altsem.SemLock(0, 1, 1, "/ours", False)
+    me = read(private / "sem.ours")["identity"]
+    altsem.sem_unlink("/ours")
+    rewrite(by_us, maker=os.getpid(), identity=me)
     assert _clean.files() == (0, 0)
-    rewrite(private / "sem.n", start=0)  # made by a version that did not write it
-    assert _clean.files() == (0, 0)
-    rewrite(private / "sem.n", start=(me & _owner.MASK) - 1)
+    rewrite(by_us, identity=(me & ~PROCESS) | (by_another & PROCESS))
     assert _clean.files() == (1, 0)
 
 
@@ -224,7 +233,7 @@ def test_without_leases_processes_that_may_not_be_looked_at_leave_everything_whe
 def test_without_proc_nothing_is_proven(private: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     by_a_dead_process(named)
     monkeypatch.setattr(os, "readlink", refuse)
-    monkeypatch.setattr(_owner, "namespace", lambda: 0)
+    monkeypatch.setattr(_core, "judge", lambda tid, holder, where: (None, None, None, False))
     assert _clean.files() == (0, 1)
 
 

@@ -452,7 +452,9 @@ class Bytes:
         struct.pack("=QII16sQIIIII", 1, layout.LAYOUT, 1, b"", 4096, 64, 0, 0, 64, 0),
         struct.pack("=QII16sQIIIII", layout.MAGIC, 99, 1, b"", 4096, 64, 0, 0, 64, 0),
         struct.pack("=QII16sQIIIII", layout.MAGIC, layout.LAYOUT, 1, b"", 4096, 65, 0, 0, 64, 0),
-        struct.pack("=QII16sQIIIII", layout.MAGIC, layout.LAYOUT, 1, b"", 1 << 40, 1 << 30, 0, 0, 64, 0),
+        struct.pack(
+            "=QII16sQIIIII", layout.MAGIC, layout.LAYOUT, 1, b"", 1 << 40, 1 << 30, 0, 0, 64, 0
+        ),
     ],
     ids=["foreign", "other layout", "too many slots", "too large"],
 )

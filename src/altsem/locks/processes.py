@@ -32,6 +32,21 @@ class Mapping:
         return self.path.startswith("/memfd:")
 
 
+def has_ended(pid: int) -> bool:
+    """Whether there is no such process any more, or only its zombie."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read(4096).rpartition(b") ")[2][:1] in (b"Z", b"X")
+    except OSError:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        except OSError:
+            pass
+        return False  # it is hidden
+
+
 def pids() -> list[int]:
     """All processes that this one can see."""
     try:

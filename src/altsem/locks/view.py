@@ -8,8 +8,8 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from .._owner import Owner, command, identity, judge
-from .processes import Mapping, mappings, open_source, pids
+from .._owner import Owner, command, judge
+from .processes import Mapping, has_ended, mappings, open_source, pids
 from .segments import SLOT_BYTES, Header, NotASegmentError, Slot, read_header, read_slots
 from .sleepers import Sleeper, sleepers
 
@@ -107,7 +107,7 @@ def look(only: set[int]) -> View:
             # Processes of others are not to be looked at, and nobody asked for them.
             if pid in only:
                 view.refused[pid] = (
-                    error.strerror or str(error) if identity(pid) else os.strerror(errno.ESRCH)
+                    os.strerror(errno.ESRCH) if has_ended(pid) else error.strerror or str(error)
                 )
             continue
         view.looked_at.add(pid)
@@ -155,7 +155,7 @@ def _add(view: View, users: list[Mapping], only: set[int]) -> None:
         )
         return
     for pid in {mapping.pid for mapping in users}:
-        if identity(pid):
+        if not has_ended(pid):
             view.refused.setdefault(pid, str(error))
         elif pid in only:
             view.looked_at.discard(pid)
