@@ -3,6 +3,8 @@
  *
  *   kills SCENARIO STRIDE FIRST    after instruction FIRST, FIRST + STRIDE, ...
  *   kills                          lists the scenarios
+ *   kills overtaken-...            not killed, but stopped after each instruction, while the others go
+ *                                  on until the numbers of groups or generations come round
  *
  * For each kill there is a primitive of its own, with threads that sleep on it.  A child makes the call
  * step by step (ptrace), and is killed.  Then a survivor does what survivors do.  A kill may swallow a
@@ -277,8 +279,9 @@ static void prepare(test *t, const scenario *what) {
         while (t->sleepers[i].tid == 0 || state_of(t->sleepers[i].tid) != 'S') nap();
 }
 
-/* How many instructions were made of at most `most`; the child is dead. */
-static long kill_after(test *t, long most) {
+/* A child that stands before the first instruction of the call. */
+static pid_t child_of(test *t) {
+    int status;
     pid_t pid = fork();
     if (pid == 0) {
         altsem_segment *segment;
@@ -291,15 +294,27 @@ static long kill_after(test *t, long most) {
         t->what->call(t);
         _exit(0);
     }
+    if (waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status)) exit(77);
+    return pid;
+}
+
+/* How many instructions it makes, at most `most`; *ended: it has come to its end before. */
+static long step(pid_t pid, long most, int *ended) {
     int status;
     long made = 0;
-    if (waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status)) exit(77);
-    while (made < most) {
+    for (*ended = 0; made < most; made++) {
         if (ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) != 0 || waitpid(pid, &status, 0) != pid)
             exit(1);
-        if (!WIFSTOPPED(status)) return made;
-        made++;
+        if ((*ended = !WIFSTOPPED(status))) break;
     }
+    return made;
+}
+
+static long kill_after(test *t, long most) {
+    int ended, status;
+    pid_t pid = child_of(t);
+    long made = step(pid, most, &ended);
+    if (ended) return made;
     kill(pid, SIGKILL);
     waitpid(pid, &status, 0);
     return made;
@@ -317,7 +332,77 @@ static int look(sleeper *s, long after) {
     return 0;
 }
 
+/* --- not killed, but stopped while the others go on ---------------------------------------------- */
+
+#define GROUPS 4096 /* as many as the half of the word that waiters sleep on can number */
+#define GENERATIONS 65536
+
+static void member(test *t) {
+    uint32_t ticket;
+    altsem_cond_enter(t->slot, &ticket);
+    altsem_cond_notify(t->segment, t->slot, 1);
+    altsem_cond_sleep(t->segment, t->slot, ticket, ALTSEM_NOW);
+}
+/* One that is notified after exactly as many groups is robbed of nothing. */
+static int groups_go_on(test *t, pid_t child) {
+    uint32_t ticket;
+    int status;
+    for (int i = 1; i < GROUPS; i++) member(t);
+    altsem_cond_enter(t->slot, &ticket);
+    altsem_cond_notify(t->segment, t->slot, 1);
+    ptrace(PTRACE_DETACH, child, NULL, NULL);
+    waitpid(child, &status, 0);
+    return altsem_cond_sleep(t->segment, t->slot, ticket, ALTSEM_NOW) == 0;
+}
+
+static int generations_go_on(test *t, pid_t child) {
+    uint32_t index, generation;
+    int status, acted = altsem_barrier_waiting(t->slot) != 1;
+    if (acted) { /* it has made its step */
+        ptrace(PTRACE_DETACH, child, NULL, NULL);
+        waitpid(child, &status, 0);
+        return 1;
+    }
+    altsem_barrier_arrive(t->segment, t->slot, 0, ALTSEM_NOW, &index, &generation);
+    for (int i = 0; i < 2 * (GENERATIONS - 1); i++)
+        altsem_barrier_arrive(t->segment, t->slot, 0, ALTSEM_NOW, &index, &generation);
+    altsem_barrier_arrive(t->segment, t->slot, 0, ALTSEM_NOW, &index, &generation);
+    ptrace(PTRACE_DETACH, child, NULL, NULL);
+    waitpid(child, &status, 0);
+    return altsem_barrier_waiting(t->slot) == 1;
+}
+
+static const struct {
+    scenario what;
+    int (*go_on)(test *, pid_t);
+    int stride; /* there are some ten instructions from a look to the step */
+} overtaken[] = {
+    {COND("overtaken-take", 0, enter_and_notify, child_takes), groups_go_on, 1},
+    {COND("overtaken-leave", 0, enter_and_notify, child_leaves), groups_go_on, 1},
+    {BARRIER("overtaken-wait", 2, 0, child_arrives, child_times_out, NULL, 0), generations_go_on, 5},
+    {BARRIER("overtaken-withdraw", 2, 0, child_arrives, child_withdraws, NULL, 0), generations_go_on, 5},
+};
+enum { OVERTAKEN = sizeof overtaken / sizeof overtaken[0] };
+
+static int overtake(int number) {
+    int ended = 0, good = 1;
+    for (long at = 0; !ended; at += overtaken[number].stride) {
+        test t;
+        prepare(&t, &overtaken[number].what);
+        pid_t child = child_of(&t);
+        step(child, at, &ended);
+        if (!ended && !overtaken[number].go_on(&t, child)) {
+            printf("stopped after %ld: has hurt who came later\n", at);
+            good = 0;
+        }
+        altsem_slot_free(t.segment, t.slot);
+    }
+    return !good;
+}
+
 int main(int argc, char **argv) {
+    for (int i = 0; argc == 2 && i < OVERTAKEN; i++)
+        if (strcmp(overtaken[i].what.name, argv[1]) == 0) return overtake(i);
     const scenario *what = NULL;
     for (int i = 0; i < SCENARIOS; i++) {
         if (argc == 1) puts(scenarios[i].name);
@@ -325,6 +410,7 @@ int main(int argc, char **argv) {
     }
     if (argc == 1) return 0;
     if (!what) return 2;
+    setvbuf(stdout, NULL, _IOLBF, 0);
     alarm(100);
     long stride = strtol(argv[2], NULL, 10), first = strtol(argv[3], NULL, 10);
     test *tests = calloc(BATCH, sizeof *tests);

@@ -79,3 +79,16 @@ def test_nobody_sleeps_beyond_a_slice_when_a_process_is_killed_in(
         assert process.returncode == 0, f"{scenario}\n{text}"
         instructions, made = (int(word) for word in text.split() if word.isdigit())
         assert instructions > 40 and made >= instructions // stride, text
+
+
+@pytest.mark.parametrize("call", ["take", "leave", "wait", "withdraw"])
+def test_one_that_was_stopped_while_the_numbers_came_round_hurts_nobody(
+    kills: Path, call: str
+) -> None:
+    """4096 groups of a condition, 65536 generations of a barrier: the numbers are whole."""
+    done = subprocess.run(
+        [kills, f"overtaken-{call}"], capture_output=True, text=True, check=False
+    )
+    if done.returncode == 77:
+        pytest.skip("processes cannot be traced here")
+    assert (done.returncode, done.stdout) == (0, ""), done

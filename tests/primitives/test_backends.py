@@ -442,3 +442,49 @@ def test_clean_where_nothing_can_be_seen(sandbox: Callable[..., str]) -> None:
         f"SysV semaphore sets cannot be listed here: {os.strerror(errno.EPERM)}",
         "1",
     ]
+
+
+@needs_limits
+@pytest.mark.parametrize("kind", ["altsem.Lock", "Own"])
+def test_a_notification_that_comes_with_an_error_is_not_swallowed(
+    sandbox: Callable[..., str], kind: str
+) -> None:
+    """The waiter finds no means to sleep, and waits for its lock.  A notification given then is acted
+    on by it, or was given to nobody."""
+    said = sandbox(
+        f"""
+import altsem, threading
+own_limits('250 32000 32 128')
+class Own(altsem.Lock):
+    def acquire(self, *args):
+        while not super().acquire(False):
+            time.sleep(0.0005)
+        return True
+cond = altsem.Condition({kind}())
+kernel_sem('250 32000 32 0')
+given = []
+def notify():
+    while not cond._lock.acquire(False):
+        time.sleep(0.0002)
+    time.sleep(0.005)
+    given.append(cond._room.notify(1))
+    cond._lock.release()
+swallowed = 0
+for _ in range(20):
+    while not cond._lock.acquire(False):
+        time.sleep(0.0003)
+    thread = threading.Thread(target=notify)
+    thread.start()
+    acted = 0
+    try:
+        acted = int(cond.wait())
+    except OSError as error:
+        assert error.errno == errno.ENOSPC
+    cond._lock.release()
+    thread.join()
+    swallowed += given.pop() - acted
+print(swallowed)
+""",
+        "sysv",
+    )
+    assert said == "0"
