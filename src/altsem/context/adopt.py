@@ -50,14 +50,11 @@ def adopt(family: type[_context.BaseContext]) -> None:
     for cls in (native.SemLock, native.Condition, native.Event, native.Barrier):
         cls.__new__ = _New(cls, family, counterparts)  # type: ignore[method-assign,assignment]
     _hold_ours(native.SemLock, family)
-    if heap.Arena.__init__ is not _arena:  # two threads may come here at once
-        heap.Arena.__init__ = functools.wraps(heap.Arena.__init__)(_arena)  # type: ignore[method-assign]
+    if heap.Arena.__init__ is not arena_init:  # the drop-in may have been here
+        functools.update_wrapper(arena_init, heap.Arena.__init__)
+        heap.Arena.__init__ = arena_init  # type: ignore[method-assign]
     _family = family
     _done = True
-
-
-def _arena(self: heap.Arena, size: int, fd: int = -1) -> None:
-    arena_init(self, size, fd)
 
 
 def _is_for(family: type[_context.BaseContext], ctx: typing.Any) -> bool:
