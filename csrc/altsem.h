@@ -112,7 +112,8 @@ int32_t altsem_slot_maxvalue(const altsem_slot *slot);
 /* The identity of a segment: random, made with it, the same in every process. */
 const unsigned char *altsem_segment_id(const altsem_segment *segment);
 /* The file descriptor that can be passed to another process.  Borrowed.  -EBADF: somebody closed
- * it, or reused its number, behind our back: the segment cannot travel from here any more. */
+ * it, or reused its number, behind our back: the segment cannot travel from here any more.  Also
+ * for the segment of a named semaphore. */
 int altsem_segment_fd(const altsem_segment *segment);
 size_t altsem_segment_size(const altsem_segment *segment);
 /* The segment of that identity, if this process has it mapped already, with a new reference; NULL
@@ -131,13 +132,17 @@ void altsem_segment_decref(altsem_segment *segment);
 unsigned altsem_segment_count(void);
 unsigned altsem_fork_count(void);
 
-/* Fresh shared memory of `size` bytes without a name: memfd, else O_TMPFILE, else a file created
- * and unlinked, in the first of the candidate directories that works when tried.  `source`, if not
- * NULL, receives a static string: "memfd", "O_TMPFILE" or "unlinked file".  Returns a descriptor
- * (close-on-exec) or the errno of the last attempt. */
+/* Fresh shared memory of `size` bytes without a name, all of it allocated: memfd, else O_TMPFILE,
+ * else a file created and unlinked, in the first of the candidate directories that works when
+ * tried.  `source`, if not NULL, receives a static string: "memfd", "O_TMPFILE" or "unlinked file".
+ * Returns a descriptor (close-on-exec) or the errno of the last attempt. */
 int altsem_memory_new(size_t size, const char **source);
 
 /* --- named semaphores: only for constructors that insist on a name ---------------------------- */
+
+/* Named semaphores keep no descriptor (altsem_segment_fd: -EBADF); what is sent to another process
+ * is the name.  Their file must not be truncated to nothing while it is mapped: that is SIGBUS for
+ * who uses it next (names/name.c says why, and what is an error instead). */
 
 /* Makes the semaphore `name` with one slot in a private file, complete before anybody can open it.
  * -EEXIST taken, -EINVAL not a name, -ENAMETOOLONG, -EPERM the private directory is not ours alone,

@@ -16,7 +16,9 @@ static PyObject *module_memory(PyObject *module, PyObject *object) {
     const char *source;
     size_t size = PyLong_AsSize_t(object);
     if (size == (size_t)-1 && PyErr_Occurred()) return NULL;
+    PyThreadState *thread = PyEval_SaveThread(); /* a gigabyte takes a third of a second */
     int fd = altsem_memory_new(size, &source);
+    PyEval_RestoreThread(thread);
     if (fd < 0) return raise_create(fd, "shared array");
     return Py_BuildValue("is", fd, source);
 }

@@ -1,4 +1,4 @@
-/* directory.c - where files may go when memory cannot be had otherwise, in order of preference. */
+/* directory.c - the directories where files may be created, in order of preference. */
 #include <stdlib.h>
 
 #include "memory/segment.h"

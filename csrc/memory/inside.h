@@ -8,19 +8,23 @@
 
 /* known.c */
 void altsem_known_enter(altsem_segment *segment);
-/* 0: it was forgotten, and must stay as it is: who knows what still leads to it. */
-int altsem_known_remove(altsem_segment *segment);
+void altsem_known_remove(altsem_segment *segment);
+/* Whether it was forgotten: then it must stay as it is, for who knows what still leads to it. */
+int altsem_known_forgot(const altsem_segment *segment);
 /* Begins anew, in a child that has inherited lists which a thread of its parent was changing. */
 void altsem_known_forget(void);
 altsem_segment *altsem_known_find(const unsigned char id[ALTSEM_ID_BYTES]);
 unsigned altsem_known_count(void);
-/* The segments with a free list; they hold no reference there. */
-extern altsem_segment *altsem_with_free;
-void altsem_with_free_enter(altsem_segment *segment);
-void altsem_with_free_remove(altsem_segment *segment);
+/* The segments whose free list is not empty, linked by next_free_list; without a reference. */
+extern altsem_segment *altsem_free_lists;
+void altsem_free_lists_add(altsem_segment *segment);
+void altsem_free_lists_remove(altsem_segment *segment);
 
 /* segment.c */
 int altsem_segment_make(uint32_t slots, altsem_segment **segment);
+/* Checks an offset that came from outside, as altsem_slot_at does; the slot counts as exported
+ * then, and a reference is taken. */
+int altsem_slot_checked(altsem_segment *segment, uint64_t offset, int type, altsem_slot **slot);
 /* The backend of this process; NULL and *error. */
 const altsem_segment_backend *altsem_own_backend(int *error);
 

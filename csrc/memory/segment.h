@@ -33,8 +33,8 @@ typedef struct altsem_header {
 } altsem_header;
 static_assert(sizeof(altsem_header) == ALTSEM_HEADER_SLOTS * ALTSEM_SLOT_BYTES, "header size");
 
-/* What a segment asks of the backend with which its waiters sleep.  memory/ does not know wait/:
- * that tells, when the library is loaded, by whom the backends are chosen. */
+/* What a segment asks of the backend with which its waiters sleep.  memory/ does not depend on
+ * wait/: wait/ registers, when the library is loaded, what chooses the backends. */
 typedef struct altsem_segment_backend {
     uint32_t id; /* written into the header of a segment; never reused for another backend */
     /* Optional: no segment may have more slots than this. */
@@ -43,14 +43,20 @@ typedef struct altsem_segment_backend {
      * come again); a fork has happened, and this is the child. */
     void (*detach)(altsem_segment *segment);
     void (*after_fork)(altsem_segment *segment);
+    /* Its wake reads the slot.  The primitive has been released by then, and may have been freed by
+     * another thread.  So the address range of a segment must stay readable (segment.c). */
+    int wake_reads_slot;
 } altsem_segment_backend;
 
 typedef struct altsem_backend_choice {
     /* The backend of this process, chosen now if it has not been; NULL and *error. */
     const altsem_segment_backend *(*own)(int *error);
-    /* Follows a segment that came from elsewhere: 0, -EXDEV this process has chosen another
-     * backend, -ENOSYS it does not work here, -EPROTONOSUPPORT there is none of that id. */
-    int (*follow)(uint32_t id);
+    /* The backend that a segment from elsewhere names, if this process can use it; chooses nothing.
+     * NULL and *error: -EXDEV this process has chosen another backend, -ENOSYS it does not work
+     * here, -EPROTONOSUPPORT there is none of that id. */
+    const altsem_segment_backend *(*usable)(uint32_t id, int *error);
+    /* Chooses it, now that the segment is accepted: 0, or -EXDEV another thread chose meanwhile. */
+    int (*follow)(const altsem_segment_backend *backend);
 } altsem_backend_choice;
 
 /* To be called from a constructor. */
@@ -59,24 +65,27 @@ void altsem_backends_chosen_by(const altsem_backend_choice *choice);
 struct altsem_segment {
     altsem_header *header; /* the mapping starts here */
     const altsem_segment_backend *backend;
-    size_t size; /* copied, as the next two: never trust what others can write */
+    size_t size; /* copied, as the next three: never trust what others can write */
     uint32_t slots;
+    uint32_t pid_namespace;
     unsigned char id[ALTSEM_ID_BYTES];
-    int fd;
+    int fd;     /* -1 if the file has a name */
+    char *path; /* by which a file with a name can be opened again; NULL for others */
     dev_t dev;
     ino_t ino;
-    int64_t looked;        /* slot.c: when it was last seen that the descriptor is still ours */
-    unsigned references;   /* guarded by the mutex (process/fork.h), as is all that follows */
-    uint32_t mine;         /* the generation that made it and may take slots from it; 0: none */
+    int64_t checked;       /* slot.c: when the descriptor was last seen to be still ours */
+    unsigned references;   /* protected by the mutex (process/fork.h), as is all that follows */
+    uint32_t mine;         /* the generation that made it and may allocate slots; 0: none */
     uint32_t entered;      /* known.c: the generation that put it into the lists */
     uint32_t silent_forks; /* those that slot.c has taken notice of */
-    uint32_t used;         /* slots ever taken, header included */
-    uint32_t free;         /* head of the free list, 0 for none */
-    struct altsem_segment *next, *previous; /* known.c: of all */
-    struct altsem_segment *same;            /* known.c: the next one in its row of the table */
-    struct altsem_segment *next_free;       /* the next segment with a free list (slot.c) */
-    _Atomic uint64_t joined;                /* sysv: the set of which this process is a user */
-    _Atomic(void *) front; /* filelock: the words whose front waiter is of this process */
+    uint32_t high_water;   /* slots from this number on were never allocated */
+    uint32_t free_list;    /* its first slot; 0: empty */
+    unsigned current;      /* 1: it is the current one, which is a reference */
+    struct altsem_segment *next, *previous; /* known.c: in the list of all */
+    struct altsem_segment *next_in_bucket;  /* known.c: in the hash table */
+    struct altsem_segment *next_free_list;  /* the next segment with a free list (slot.c) */
+    _Atomic uint64_t joined;                /* sysv: the set that this process has joined */
+    _Atomic(void *) front;                  /* filelock: who is at the front of each queue */
 };
 
 extern altsem_segment *altsem_segments;
@@ -94,18 +103,38 @@ static inline uint32_t altsem_number_of(const altsem_segment *segment, const alt
     return (uint32_t)(((const char *)slot - (const char *)segment->header) / ALTSEM_SLOT_BYTES);
 }
 
-/* --- with the mutex held by the caller --------------------------------------------------------- */
+/* --- with the mutex held by the caller -------------------------------------------------------- */
 
-/* Makes a segment in the file behind `fd`, which it owns then. */
-int altsem_segment_make_at(int fd, uint32_t slots, altsem_segment **segment);
-void altsem_segment_drop(altsem_segment *segment);
-/* Writes a slot's first state; -EINVAL for a value the type cannot hold. */
+/* Makes a segment in the file behind `fd`.  It owns `fd` then, unless the file is to have a name:
+ * `path`, else NULL. */
+int altsem_segment_make_at(int fd, const char *path, uint32_t slots, altsem_segment **segment);
+/* Drops a reference. */
+void altsem_segment_unref(altsem_segment *segment);
+/* Initialises a slot; -EINVAL for a value that the type cannot have. */
 int altsem_slot_init(altsem_slot *slot, int type, int64_t value, int64_t maxvalue);
 
-/* --- where files may go ------------------------------------------------------------------------- */
+/* --- files with names ------------------------------------------------------------------------- */
 
-/* Candidate number i ($ALTSEM_DIR, $XDG_RUNTIME_DIR, $TMPDIR, /tmp, /var/tmp, "."), or NULL past the
- * end; unset ones are skipped as "". */
+/* As altsem_segment_attach, for the file with the name `path`, in which only the first slot is of
+ * interest: takes a reference for that one.  `fd` stays the caller's.  Further -EINVAL: the slot is
+ * of another type. */
+int altsem_segment_attach_named(int fd, const char *path, int type, altsem_segment **segment,
+                                altsem_slot **slot);
+/* Opens the file of such a segment again by its name, for reading and writing, close-on-exec.  The
+ * caller closes it.  -EBADF it has none, -ESTALE another file has the name now, or what open()
+ * said. */
+int altsem_segment_reopen(const altsem_segment *segment);
+/* Whether a descriptor still is one of its file: other code may have closed it, and used the
+ * number. */
+int altsem_segment_is_file(const altsem_segment *segment, int fd);
+
+/* Gives the empty file behind `fd` its size, and allocates that: 0 or -errno. */
+int altsem_memory_allocate(int fd, size_t size);
+
+/* --- where files may go ----------------------------------------------------------------------- */
+
+/* Candidate number i ($ALTSEM_DIR, $XDG_RUNTIME_DIR, $TMPDIR, /tmp, /var/tmp, "."), or NULL past
+ * the end; unset ones are skipped as "". */
 const char *altsem_directory(unsigned i);
 
 #endif

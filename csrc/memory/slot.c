@@ -1,14 +1,16 @@
-/* slot.c - slots taken from and given back to this process's own segments.
+/* slot.c - an allocator: slots are allocated from the segments that this process made, and freed.
  *
- * Taking one is the bump of a counter, or the head of a free list, and at most one system call: a
- * look at the descriptor, without which a segment cannot be sent to others.  A segment is filled
- * before the next is made; the next is as large as all that are mapped now together, from one page
- * to two megabytes, so a million locks need tens of mappings, and a program that makes and drops a
- * few stays with a page.
+ * To allocate a slot is to pop one from a free list, or to increment the high-water mark of a
+ * segment, and at most one system call: a look at the descriptor, without which a segment cannot be
+ * sent to other processes.  Slots come from the current segment.  When it is full, a new one is made
+ * and becomes the current one.  It is as large as all segments of this process together, from one
+ * page to two megabytes.  So a million locks need tens of mappings, and a program that makes and
+ * frees a few locks needs one page.
  *
- * A slot is used again only if nobody else can ever have seen it: it was never exported, and no fork
- * happened since it was taken.  Others stay used until their segment goes, which it does when the
- * last of its primitives in this process is gone and it is not the one being filled.
+ * A slot is reused only if no other process can ever have seen it: it was never exported, and there
+ * was no fork between its allocation and now.  Other slots stay allocated until their segment is
+ * unmapped.  That happens when the last reference to the segment is dropped; the current segment has
+ * one more.
  */
 #include <errno.h>
 #include <string.h>
@@ -20,10 +22,10 @@
 #include "process/fork.h"
 #include "process/owner.h"
 
-#define MOST_SLOTS 32768u
+#define MAX_SLOTS 32768u
 
-static altsem_segment *filling; /* holds a reference of its own */
-static altsem_segment *left; /* so did this one in the parent; dropped when memory may be freed */
+static altsem_segment *current;   /* with a reference of its own (segment->current) */
+static altsem_segment *inherited; /* was it in the parent; dropped when memory may be freed */
 
 int altsem_slot_init(altsem_slot *slot, int type, int64_t value, int64_t maxvalue) {
     uint64_t word = 0, joining = 0;
@@ -60,86 +62,92 @@ int altsem_slot_init(altsem_slot *slot, int type, int64_t value, int64_t maxvalu
     return 0;
 }
 
-/* How many slots of this process's segments cannot be taken: counted only when there is no other. */
-static uint32_t in_use(void) {
+/* The number of slots allocated by this process.  Called when there is no free one. */
+static uint32_t count_allocated(void) {
     uint32_t count = 0;
     for (altsem_segment *segment = altsem_segments; segment; segment = segment->next)
-        if (altsem_segment_is_mine(segment)) count += segment->used - ALTSEM_HEADER_SLOTS;
+        if (altsem_segment_is_mine(segment)) count += segment->high_water - ALTSEM_HEADER_SLOTS;
     return count;
 }
 
-/* Locks made within so many nanoseconds share one look at the descriptor, which is dearer than all
- * the rest.  No program goes from one lock to the next in less and closes a descriptor between. */
-#define LOOK_AGAIN 250
+/* For so many nanoseconds a look at the descriptor is good, which costs more than all the rest.  No
+ * program makes two locks in less time and closes a descriptor in between. */
+#define CHECK_INTERVAL 250
 
-/* Whether what is made in it can be sent to other processes: programs that become daemons close
- * every descriptor, and may go on to make locks. */
+/* Whether the segment can be sent to other processes.  Programs that become daemons close all
+ * descriptors, and may make locks after that. */
 static int can_travel(altsem_segment *segment) {
-    if (altsem_clock() - segment->looked < LOOK_AGAIN) return 1;
+    if (altsem_clock() - segment->checked < CHECK_INTERVAL) return 1;
     if (altsem_segment_fd(segment) < 0) return 0;
-    segment->looked = altsem_clock();
+    segment->checked = altsem_clock();
     return 1;
 }
 
-/* No slot is taken from it any more. */
-static void give_up(altsem_segment *segment) {
+/* No further slot is allocated from it. */
+static void stop_allocating(altsem_segment *segment) {
     segment->mine = 0;
-    if (segment->free) altsem_with_free_remove(segment);
-    segment->free = 0;
+    if (segment->free_list) altsem_free_lists_remove(segment);
+    segment->free_list = 0;
 }
 
-static void drop_left(void) {
-    if (left) altsem_segment_drop(left);
-    left = NULL;
+/* It is the current one no more. */
+static void drop(altsem_segment **which) {
+    altsem_segment *segment = *which;
+    *which = NULL;
+    if (!segment) return;
+    segment->current = 0;
+    altsem_segment_unref(segment);
 }
 
-/* A segment with room, the one being filled; makes it if need be. */
-static int room(altsem_segment **out) {
-    while (altsem_with_free && !can_travel(altsem_with_free)) give_up(altsem_with_free);
-    if (altsem_with_free) {
-        *out = altsem_with_free;
+/* A segment with a free slot: made now if there is none. */
+static int find_segment(altsem_segment **out) {
+    while (altsem_free_lists && !can_travel(altsem_free_lists)) stop_allocating(altsem_free_lists);
+    if (altsem_free_lists) {
+        *out = altsem_free_lists;
         return 0;
     }
-    int has_room = filling && filling->used < filling->slots;
-    if (has_room && can_travel(filling)) {
-        *out = filling;
+    int has_room = current && current->high_water < current->slots;
+    if (has_room && can_travel(current)) {
+        *out = current;
         return 0;
     }
     int error = 0;
     const altsem_segment_backend *backend = altsem_own_backend(&error);
     if (!backend) return error;
     uint32_t page = (uint32_t)sysconf(_SC_PAGESIZE) / ALTSEM_SLOT_BYTES;
-    uint32_t slots = page, used = in_use();
-    while (slots < used && slots < MOST_SLOTS) slots *= 2;
+    uint32_t slots = page, allocated = count_allocated();
+    while (slots < allocated && slots < MAX_SLOTS) slots *= 2;
     while (backend->max_slots && slots > backend->max_slots() && slots > page) slots /= 2;
     altsem_segment *segment;
     if ((error = altsem_segment_make(slots, &segment)) != 0) {
         if (!has_room) return error;
-        *out = filling; /* a lock that cannot be sent is better than none */
+        *out = current; /* a lock that cannot be sent is better than none */
         return 0;
     }
-    if (has_room) give_up(filling);
-    if (filling) altsem_segment_drop(filling);
-    filling = segment;
+    if (has_room) stop_allocating(current);
+    drop(&current);
+    current = segment;
+    segment->current = 1;
     *out = segment;
     return 0;
 }
 
-static int take(int type, int64_t value, int64_t maxvalue, altsem_segment **out,
-                altsem_slot **slot) {
-    int error = room(out);
+static int allocate(int type, int64_t value, int64_t maxvalue, altsem_segment **out,
+                    altsem_slot **slot) {
+    int error = find_segment(out);
     if (error != 0) return error;
     altsem_segment *segment = *out;
-    uint32_t number = segment->free ? segment->free : segment->used;
+    uint32_t number = segment->free_list ? segment->free_list : segment->high_water;
     *slot = altsem_slot_number(segment, number);
     uint32_t next = (*slot)->next;
     if ((error = altsem_slot_init(*slot, type, value, maxvalue)) != 0) return error;
-    if (number != segment->free) {
-        segment->used++;
+    if (number != segment->free_list) {
+        segment->high_water++;
     } else {
-        /* The link stood in memory that others can write. */
-        segment->free = next >= ALTSEM_HEADER_SLOTS && next < segment->used ? next : 0;
-        if (!segment->free) altsem_with_free_remove(segment);
+        /* The link was in shared memory, where other processes can write. */
+        int valid = next >= ALTSEM_HEADER_SLOTS && next < segment->high_water;
+        segment->free_list = valid ? next : 0;
+        if (!segment->free_list) altsem_free_lists_remove(segment);
     }
     segment->references++;
     return 0;
@@ -151,8 +159,8 @@ int altsem_slot_new(int type, int64_t value, int64_t maxvalue, altsem_segment **
         int error = altsem_watch_forks();
         if (error != 0) return error;
         altsem_mutex_lock();
-        drop_left();
-        error = take(type, value, maxvalue, segment, slot);
+        drop(&inherited);
+        error = allocate(type, value, maxvalue, segment, slot);
         altsem_mutex_unlock();
         /* A signal handler may have forked meanwhile, and this be its child: then the parent has the
          * slot. */
@@ -170,22 +178,24 @@ static void notice_silent_forks(altsem_segment *segment) {
     segment->silent_forks = now;
 }
 
+/* Whether no other process can ever have seen the slot.  In a segment from elsewhere it is not
+ * looked at: the file of a named semaphore may have been truncated (name.c). */
+static int is_reusable(altsem_segment *segment, const altsem_slot *slot) {
+    if (!altsem_segment_is_mine(segment)) return 0;
+    notice_silent_forks(segment);
+    return slot->born == altsem_fork_count() &&
+           !(atomic_load_explicit(&slot->state, memory_order_relaxed) & ALTSEM_EXPORTED);
+}
+
 void altsem_slot_free(altsem_segment *segment, altsem_slot *slot) {
     altsem_mutex_lock();
-    uint32_t state = atomic_load_explicit(&slot->state, memory_order_relaxed);
-    notice_silent_forks(segment);
-    if (altsem_segment_is_mine(segment) && !(state & ALTSEM_EXPORTED) &&
-        slot->born == altsem_fork_count()) {
+    if (is_reusable(segment, slot)) {
         atomic_store_explicit(&slot->state, ALTSEM_FREE, memory_order_relaxed);
-        if (!segment->free) altsem_with_free_enter(segment);
-        slot->next = segment->free;
-        segment->free = altsem_number_of(segment, slot);
+        if (!segment->free_list) altsem_free_lists_add(segment);
+        slot->next = segment->free_list;
+        segment->free_list = altsem_number_of(segment, slot);
     }
-    /* The one being filled stays when the last of its primitives goes; what others might take for a
-     * leak does not. */
-    if (segment == filling && segment->references == 2 && segment->backend->detach)
-        segment->backend->detach(segment);
-    altsem_segment_drop(segment);
+    altsem_segment_unref(segment);
     altsem_mutex_unlock();
 }
 
@@ -196,23 +206,10 @@ uint64_t altsem_slot_export(altsem_segment *segment, altsem_slot *slot) {
     return (uint64_t)((char *)slot - (char *)segment->header);
 }
 
-/* With the mutex held. */
-static int at(altsem_segment *segment, uint64_t offset, int type, altsem_slot **slot) {
-    if (offset % ALTSEM_SLOT_BYTES != 0) return -EINVAL;
-    uint64_t number = offset / ALTSEM_SLOT_BYTES;
-    if (number < ALTSEM_HEADER_SLOTS || number >= segment->slots) return -EINVAL;
-    *slot = altsem_slot_number(segment, (uint32_t)number);
-    int found = altsem_slot_type(*slot);
-    if (found == ALTSEM_FREE || found >= ALTSEM_TYPES || (type && type != found)) return -EINVAL;
-    segment->references++;
-    return 0;
-}
-
 int altsem_slot_at(altsem_segment *segment, uint64_t offset, int type, altsem_slot **slot) {
     altsem_mutex_lock();
-    int error = at(segment, offset, type, slot);
+    int error = altsem_slot_checked(segment, offset, type, slot);
     altsem_mutex_unlock();
-    if (error == 0) altsem_slot_export(segment, *slot); /* two objects know it now */
     return error;
 }
 
@@ -222,13 +219,12 @@ int altsem_slot_find(uintptr_t address, altsem_segment **out, altsem_slot **slot
     for (altsem_segment *segment = altsem_segments; segment; segment = segment->next) {
         uintptr_t start = (uintptr_t)segment->header;
         if (address >= start && address - start < segment->size) {
-            error = at(segment, address - start, 0, slot);
+            error = altsem_slot_checked(segment, address - start, 0, slot);
             *out = segment;
             break;
         }
     }
     altsem_mutex_unlock();
-    if (error == 0) altsem_slot_export(*out, *slot);
     return error;
 }
 
@@ -238,26 +234,26 @@ int altsem_slot_type(const altsem_slot *slot) {
 
 int32_t altsem_slot_maxvalue(const altsem_slot *slot) { return slot->maxvalue; }
 
-/* --- at a fork ---------------------------------------------------------------------------------- */
+/* --- at a fork -------------------------------------------------------------------------------- */
 
-/* The child never takes slots from segments that it shares with its parent. */
+/* The child never allocates slots from segments that it shares with its parent. */
 static void in_child(void) {
     int how = altsem_fork_was();
     if (how == ALTSEM_FORK_TORN) altsem_known_forget();
-    altsem_with_free = NULL;
+    altsem_free_lists = NULL;
     uint32_t here = altsem_pid_namespace();
     for (altsem_segment *segment = altsem_segments; segment; segment = segment->next) {
         segment->mine = 0; /* also one that was being made when a handler forked */
-        segment->free = 0;
-        if (how != ALTSEM_FORK_HANDLED)
+        segment->free_list = 0;
+        /* A file with a name may have been truncated (name.c), and its slots are never freed. */
+        if (how != ALTSEM_FORK_HANDLED && !segment->path)
             atomic_fetch_add_explicit(&segment->header->silent_forks, 1, memory_order_relaxed);
-        if (segment->header->pid_namespace != here) /* the child of an unshare(CLONE_NEWPID) */
+        if (segment->pid_namespace != here) /* the child of an unshare(CLONE_NEWPID) */
             atomic_store_explicit(&segment->header->foreign, 1, memory_order_relaxed);
-    }
-    if (filling) left = filling;
-    filling = NULL;
-    for (altsem_segment *segment = altsem_segments; segment; segment = segment->next)
         if (segment->backend->after_fork) segment->backend->after_fork(segment);
+    }
+    if (current) inherited = current;
+    current = NULL;
 }
 
 static altsem_fork_hooks at_fork = {.in_child = in_child};

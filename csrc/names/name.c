@@ -1,13 +1,31 @@
-/* name.c - named semaphores, for constructors that insist on a name.
+/* name.c - named semaphores, for constructors that require a name.
  *
- * One small file each, in the private directory: a segment with a single slot.  It is complete before
- * it has its name (made nameless, then linked), so nobody ever opens half of one, and a link, unlike
- * a rename, fails if the name is taken.  Names are those of sem_open: leading slashes do not count,
- * no others are allowed.
+ * Each is a small file in the private directory: a segment with a single slot.  It is complete
+ * before it has its name: it is created without one, then linked.  So no process ever opens an
+ * incomplete one; and a link, unlike a rename, fails if the name exists.  Names are those of
+ * sem_open(): leading slashes are ignored, no others are allowed.
+ *
+ * A named semaphore needs no descriptor: its file is mapped and closed.  What is sent to another
+ * process is the name.
+ *
+ * The file can be truncated by its owner (this user) and by root.  What is safe, and what is not:
+ *   - A file that is too short when it is opened is an error (-EBADMSG), as is any other damage.
+ *   - If it is truncated to at least one byte while it is mapped, its page stays: the semaphore has
+ *     lost its state, but nobody crashes.
+ *   - If it is truncated to nothing while it is mapped, the next use is SIGBUS in every process
+ *     that has it mapped, as with the files of sem_open().  To free the semaphore is safe, but not
+ *     with the sysv backend, which looks in the header for the set to leave.
+ * The last cannot be excluded.  What protects a file is a seal, and only a memfd has seals; but a
+ * memfd cannot be opened by name, and ends with the last process that has it, which a named
+ * semaphore must not.  SysV shared memory cannot be truncated, but is often not to be had, and
+ * outlives the name.  To catch SIGBUS is not for a library to do, and to check the size at each use
+ * costs a system call that could be too early.  Nothing in this library truncates such a file; nor
+ * does what cleans temporary directories, which unlinks: that is safe.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -24,13 +42,19 @@
 int altsem_named_exists(const char *name) {
     altsem_file_name file;
     int error = altsem_file_name_of(PREFIX, name, &file);
-    return error ? error : altsem_in_directories(0, altsem_private_there, file.text);
+    return error ? error : altsem_in_directories(0, altsem_private_exists, file.text);
 }
 
 int altsem_named_unlink(const char *name) {
     altsem_file_name file;
     int error = altsem_file_name_of(PREFIX, name, &file);
     return error ? error : altsem_in_directories(0, altsem_private_remove, file.text);
+}
+
+/* Empty if it is too long: then the file cannot be opened by it again, but used. */
+static void path_of(const altsem_private *directory, const char *file, char path[PATH_MAX]) {
+    int length = snprintf(path, PATH_MAX, "%s/%s", directory->path, file);
+    if (length >= PATH_MAX) path[0] = 0;
 }
 
 /* --- open ------------------------------------------------------------------------------------- */
@@ -42,17 +66,14 @@ struct opening {
     altsem_slot *slot;
 };
 
-static int open_it(int directory, void *what) {
-    struct opening *it = what;
+static int open_in(const altsem_private *directory, void *argument) {
+    struct opening *it = argument;
+    char path[PATH_MAX];
     int fd = altsem_private_open(directory, it->file, O_RDWR);
     if (fd < 0) return fd;
-    int took = 0;
-    int error = altsem_segment_attach(fd, NULL, &it->segment, &took);
-    if (!took) close(fd);
-    if (error != 0) return error == -EINVAL ? -EBADMSG : error;
-    uint64_t only = ALTSEM_HEADER_SLOTS * ALTSEM_SLOT_BYTES;
-    error = altsem_slot_at(it->segment, only, it->type, &it->slot);
-    altsem_segment_decref(it->segment); /* the slot holds one */
+    path_of(directory, it->file, path);
+    int error = altsem_segment_attach_named(fd, path, it->type, &it->segment, &it->slot);
+    close(fd);
     return error == -EINVAL ? -EBADMSG : error;
 }
 
@@ -61,7 +82,7 @@ int altsem_named_open(const char *name, int type, altsem_segment **segment, alts
     int error = altsem_file_name_of(PREFIX, name, &file);
     if (error) return error;
     struct opening it = {file.text, type, NULL, NULL};
-    if ((error = altsem_in_directories(0, open_it, &it)) != 0) return error;
+    if ((error = altsem_in_directories(0, open_in, &it)) != 0) return error;
     *segment = it.segment;
     *slot = it.slot;
     return 0;
@@ -77,80 +98,83 @@ struct creation {
     altsem_slot *slot;
 };
 
-/* Gives the temporary file its name, or the nameless one behind fd if `temporary` is empty. */
-static int publish(int directory, int fd, const char *temporary, const char *file) {
+/* Links the file to its name: the one called `temporary`, or the one behind fd if that is empty. */
+static int publish(const altsem_private *directory, int fd, const char *temporary,
+                   const char *file) {
+    int in = directory->fd;
     if (!*temporary) {
         char link[32];
         snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-        return linkat(AT_FDCWD, link, directory, file, AT_SYMLINK_FOLLOW) == 0 ? 0 : -errno;
+        return linkat(AT_FDCWD, link, in, file, AT_SYMLINK_FOLLOW) == 0 ? 0 : -errno;
     }
-    if (linkat(directory, temporary, directory, file, 0) == 0) {
-        unlinkat(directory, temporary, 0);
+    if (linkat(in, temporary, in, file, 0) == 0) {
+        unlinkat(in, temporary, 0);
         return 0;
     }
     int error = -errno;
 #ifdef SYS_renameat2
-    /* Android and some filesystems know no hard links.  1: RENAME_NOREPLACE. */
+    /* Android and some filesystems have no hard links.  1: RENAME_NOREPLACE. */
     if (error != -EEXIST) {
-        if (syscall(SYS_renameat2, directory, temporary, directory, file, 1u) == 0) return 0;
+        if (syscall(SYS_renameat2, in, temporary, in, file, 1u) == 0) return 0;
         if (errno == EEXIST) error = -EEXIST;
     }
 #endif
-    unlinkat(directory, temporary, 0);
+    unlinkat(in, temporary, 0);
     return error;
 }
 
-/* Fills the file behind fd, which is taken over on success. */
-static int fill(int fd, struct creation *it) {
+/* Fills the file behind fd. */
+static int fill(int fd, const char *path, struct creation *it) {
     size_t size = (size_t)sysconf(_SC_PAGESIZE);
     fchmod(fd, 0600);
-    int error = posix_fallocate(fd, 0, (off_t)size);
-    if (error != 0) return -error;
+    int error = altsem_memory_allocate(fd, size);
+    if (error != 0) return error;
     if ((error = altsem_watch_forks()) != 0) return error;
     altsem_mutex_lock();
-    error = altsem_segment_make_at(fd, (uint32_t)(size / ALTSEM_SLOT_BYTES), &it->segment);
+    error = altsem_segment_make_at(fd, path, (uint32_t)(size / ALTSEM_SLOT_BYTES), &it->segment);
     if (error == 0) {
         it->slot = altsem_slot_number(it->segment, ALTSEM_HEADER_SLOTS);
         error = altsem_slot_init(it->slot, it->type, it->value, it->maxvalue);
         atomic_fetch_or_explicit(&it->slot->state, ALTSEM_EXPORTED, memory_order_relaxed);
-        it->segment->mine = 0; /* no other slots are taken from it */
-        if (error != 0) {
-            it->segment->fd = -1; /* the caller closes it */
-            altsem_segment_drop(it->segment);
-        }
+        it->segment->mine = 0; /* no other slots are allocated from it */
+        if (error != 0) altsem_segment_unref(it->segment);
     }
     altsem_mutex_unlock();
     return error;
 }
 
-static int create_with(int directory, struct creation *it, int fd, const char *temporary) {
-    int error = fill(fd, it);
+/* Makes the semaphore in the file behind fd, which it closes. */
+static int create_with(const altsem_private *directory, struct creation *it, int fd,
+                       const char *temporary) {
+    char path[PATH_MAX];
+    path_of(directory, it->file, path);
+    int error = fill(fd, path, it);
     if (error != 0) {
-        close(fd);
-        if (*temporary) unlinkat(directory, temporary, 0);
-        return error;
+        if (*temporary) unlinkat(directory->fd, temporary, 0);
+    } else if ((error = publish(directory, fd, temporary, it->file)) != 0) {
+        altsem_segment_decref(it->segment);
     }
-    error = publish(directory, fd, temporary, it->file);
-    if (error != 0) altsem_segment_decref(it->segment); /* closes fd */
+    close(fd);
     return error;
 }
 
-static int create_it(int directory, void *what) {
-    struct creation *it = what;
-    if (altsem_private_there(directory, (void *)it->file) == 0) return -EEXIST;
+static int create_in(const altsem_private *directory, void *argument) {
+    struct creation *it = argument;
+    if (altsem_private_exists(directory, (void *)it->file) == 0) return -EEXIST;
 #ifdef O_TMPFILE
-    int nameless = openat(directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    int nameless = openat(directory->fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (nameless >= 0) {
         int result = create_with(directory, it, nameless, "");
         if (result == 0 || result == -EEXIST) return result;
-        /* No /proc to link from: with a temporary name, then. */
+        /* It cannot be linked without /proc: with a temporary name, then. */
     }
 #endif
     static _Atomic unsigned count;
     char temporary[64];
     snprintf(temporary, sizeof temporary, "tmp.%u.%u.%llu", (unsigned)getpid(), count++,
              (unsigned long long)altsem_clock());
-    int fd = openat(directory, temporary, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0600);
+    int fd =
+        openat(directory->fd, temporary, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0600);
     return fd < 0 ? -errno : create_with(directory, it, fd, temporary);
 }
 
@@ -159,14 +183,15 @@ int altsem_named_create(const char *name, int type, int64_t value, int64_t maxva
     altsem_file_name file;
     int error = altsem_file_name_of(PREFIX, name, &file);
     if (error) return error;
-    altsem_slot judge; /* a value that cannot be must not leave anything anywhere */
-    if ((error = altsem_slot_init(&judge, type, value, maxvalue)) != 0) return error;
-    if (!altsem_backend(&error)) return error;
-    /* Taken in any candidate is taken: an open finds the first. */
-    if ((error = altsem_in_directories(0, altsem_private_there, file.text)) != -ENOENT)
+    altsem_slot unused; /* checks the value before anything is created */
+    if ((error = altsem_slot_init(&unused, type, value, maxvalue)) != 0) return error;
+    /* A name that exists in any candidate exists: to open it finds the first.  This comes before
+     * the backend is chosen: who gets -EEXIST may open it next, and follow its backend. */
+    if ((error = altsem_in_directories(0, altsem_private_exists, file.text)) != -ENOENT)
         return error ? error : -EEXIST;
+    if (!altsem_backend(&error)) return error;
     struct creation it = {file.text, type, value, maxvalue, NULL, NULL};
-    if ((error = altsem_in_directories(1, create_it, &it)) != 0) return error;
+    if ((error = altsem_in_directories(1, create_in, &it)) != 0) return error;
     *segment = it.segment;
     *slot = it.slot;
     return 0;

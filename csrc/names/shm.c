@@ -1,7 +1,7 @@
-/* shm.c - shared memory with a name, for programs that insist on one: what shm_open gives elsewhere.
+/* shm.c - named shared memory, for programs that require a name: what shm_open() does elsewhere.
  *
- * A file each in the private directory.  Unlike a named semaphore it is empty at first, and its maker
- * gives it a size: that is the contract of shm_open, and what its users expect.
+ * Each is a file in the private directory.  Unlike a named semaphore it is empty at first, and who
+ * creates it sets its size: that is the contract of shm_open(), and what its users expect.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,9 +16,9 @@ struct opening {
     int flags;
 };
 
-static int open_it(int directory, void *what) {
-    struct opening *it = what;
-    /* A nonblocking descriptor is no different for a regular file. */
+static int open_in(const altsem_private *directory, void *argument) {
+    struct opening *it = argument;
+    /* O_NONBLOCK, which it sets, has no effect on a regular file. */
     return altsem_private_open(directory, it->file, it->flags);
 }
 
@@ -26,17 +26,19 @@ int altsem_shm_open(const char *name, int flags) {
     altsem_file_name file;
     int error = altsem_file_name_of(PREFIX, name, &file);
     if (error) return error;
-    if (flags & ~(O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC)) return -EINVAL;
+    int mode = flags & O_ACCMODE;
+    if (flags & ~(O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC) || (mode != O_RDONLY && mode != O_RDWR))
+        return -EINVAL;
     struct opening it = {file.text, flags};
-    if (!(flags & O_CREAT)) return altsem_in_directories(0, open_it, &it);
-    /* Taken in any candidate is taken: an open finds the first. */
-    error = altsem_in_directories(0, altsem_private_there, file.text);
+    if (!(flags & O_CREAT)) return altsem_in_directories(0, open_in, &it);
+    /* A name that exists in any candidate exists: to open it finds the first. */
+    error = altsem_in_directories(0, altsem_private_exists, file.text);
     if (error == 0 && !(flags & O_EXCL)) {
         it.flags &= ~O_CREAT;
-        return altsem_in_directories(0, open_it, &it);
+        return altsem_in_directories(0, open_in, &it);
     }
     if (error != -ENOENT) return error ? error : -EEXIST;
-    return altsem_in_directories(1, open_it, &it);
+    return altsem_in_directories(1, open_in, &it);
 }
 
 int altsem_shm_unlink(const char *name) {

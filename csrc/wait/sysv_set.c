@@ -1,33 +1,36 @@
-/* sysv_set.c - the SysV semaphore sets that waiters sleep in: who uses one, and when it goes.
+/* sysv_set.c - the SysV semaphore sets that waiters sleep in: who uses one, and when it is removed.
  *
- * The kernel never removes a set by itself, and there is no way to unlink one that is in use: left
- * to itself, each would outlive its program.  So a set counts its users, in its semaphore USERS, by
- * operations with SEM_UNDO: when a user dies, however it dies, the kernel takes its one back.  The
- * count is in the set, so nothing else has to be kept, found or passed on beside it: no lock file,
- * no path, no descriptor that a program turning into a daemon would close.  fork() does not inherit
- * an undo, so a child is no user until it joins by itself, which it does when it first sleeps or
- * wakes; exec() keeps it, so the set then stays until that process ends.
+ * The kernel never removes a set by itself, and a set that is in use cannot be unlinked.  Without
+ * more care each would outlive its program.  So a set has a reference count, in its semaphore
+ * USERS, which is changed by operations with SEM_UNDO: when a user dies, however it dies, the
+ * kernel undoes its increment.  The count is in the set itself.  So nothing has to be kept, found
+ * or passed on beside it: no lock file, no path, no descriptor that a program turning into a daemon
+ * would close.  fork() does not inherit an undo, so a child is no user until it joins by itself,
+ * which it does when it first sleeps or wakes.  exec() keeps the undo, so the set then stays until
+ * that process ends.
  *
- *   USERS  ALIVE   state      step, each a single semop()               who
- *   -----  ------  ---------  ----------------------------------------  --------------------------
- *   0      0       newborn    ALIVE+1, USERS+1 with undo: joined        its maker, once
- *   n      1       alive      ALIVE stays 1, USERS+1 with undo: joined  who needs it
- *   n      1       alive      USERS-1 with undo: left                   a user; at death, the kernel
- *   0      1       unused     ALIVE-1: condemned                        who was the last; a sweeper
- *   0      0       condemned  removed                                   who condemned it; a sweeper
+ *   USERS  ALIVE   state     step, each a single semop()               by
+ *   -----  ------  --------  ----------------------------------------  --------------------------
+ *   0      0       new       ALIVE+1, USERS+1 with undo: joined        its maker, once
+ *   n      1       live      ALIVE stays 1, USERS+1 with undo: joined  who needs it
+ *   n      1       live      USERS-1 with undo: left                   a user; at death, the kernel
+ *   0      1       unused    ALIVE-1: retired                          the last user; a sweeper
+ *   0      0       retired   removed                                   who retired it; a sweeper
  *
- * A joiner cannot get into a condemned set, nor can a set be condemned while somebody is in.  A
- * sweeper cannot tell newborn from condemned and removes both; the maker then makes another.
- * That a set has gone, also by ipcrm, is never worse than a spurious wake-up: whoever slept in it is
- * woken with EIDRM, looks at its word, and goes to sleep in a new one.
+ * Nobody can join a retired set, and a set that has a user cannot be retired.  A sweeper cannot
+ * tell new from retired and removes both; the maker then makes another.  When a set is removed,
+ * also by ipcrm, its sleepers have no more than a spurious wake-up: EIDRM wakes them, they look at
+ * their word, and go to sleep in a new set.
  *
- * Which set it is stands in the header of the segment, in one word, so two processes that make one
- * at the same time settle it by a compare-and-swap; the loser removes its own.  Sets are recognised
- * by the upper half of the key together with a mode that nobody else has reason to use (execute
- * permission means nothing to a semaphore).
+ * The header of the segment says in one word which set it has.  If two processes make one at the
+ * same time, a compare-and-swap decides; the loser removes its own.  Sets are recognised by the
+ * upper half of the key together with a mode that nobody else has reason to use (execute permission
+ * means nothing to a semaphore).  Others can write the header: the set that it names is used, or
+ * removed, only if key and mode are such, and if it has as many semaphores as the segment needs.
  *
- * A process looks for unused sets when it makes one, and at its end: so what a killed tree left is
- * gone as soon as the next program needs any.
+ * A process sweeps, which is to look for unused sets and remove them, when it makes one, and when
+ * it exits.  So what a tree of killed processes has left is removed when the next program needs a
+ * set.
  */
 #define _GNU_SOURCE
 #include "wait/sysv_set.h"
@@ -45,14 +48,14 @@
 
 enum { USERS, ALIVE }; /* slots 0 and 1 are the header: their numbers are free */
 
-#define KEY_FAMILY 0x616c0000 /* "al" */
-#define MODE 0711             /* of which the kernel heeds 0600 */
+#define KEY_PREFIX 0x616c0000 /* "al" */
+#define MODE 0711             /* the kernel heeds only 0600 of it */
 #ifdef SEM_STAT
 #define KEYS 0x10000u
 #else
 #define KEYS 0x400u /* without a list of all sets, a sweep asks for each key */
 #endif
-#define SWEEP_PAUSE INT64_C(1000000000)
+#define SWEEP_INTERVAL INT64_C(1000000000)
 
 union argument { /* of semctl(); some systems declare it, some do not */
     int value;
@@ -60,14 +63,13 @@ union argument { /* of semctl(); some systems declare it, some do not */
     struct seminfo *info;
 };
 
-static _Atomic int64_t next_sweep; /* not before */
-static _Atomic int met_one;        /* this process has used a set, or seen one in use */
-static _Atomic int closing;
+static _Atomic int64_t next_sweep; /* the earliest time */
+static _Atomic int seen_any;       /* this process has used a set, or seen one in use */
+static _Atomic pid_t exiting;      /* the process that has left its sets, to exit; 0: none */
 
 static int key_of(altsem_set set) { return (int)(uint32_t)set; }
 
-/* One to three operations in one step.  0 or -errno; -ESTALE: there is no such set, or it is
- * condemned. */
+/* One to three operations, atomically.  0 or -errno; -ESTALE: the set is gone, or retired. */
 static int step(int id, struct sembuf *operations, size_t n) {
     while (semop(id, operations, n) != 0) {
         if (errno == EAGAIN || errno == EIDRM || errno == EINVAL) return -ESTALE;
@@ -76,20 +78,20 @@ static int step(int id, struct sembuf *operations, size_t n) {
     return 0;
 }
 
-/* Only the first has to wait for anything, and it does not wait. */
-static int born(int id) {
+/* In each only the first operation could block, and it has IPC_NOWAIT if it could. */
+static int init(int id) {
     struct sembuf both[] = {{ALIVE, 1, 0}, {USERS, 1, SEM_UNDO}};
     return step(id, both, 2);
 }
-static int enter(int id) {
+static int add_user(int id) {
     struct sembuf all[] = {{ALIVE, -1, IPC_NOWAIT}, {ALIVE, 1, 0}, {USERS, 1, SEM_UNDO}};
     return step(id, all, 3);
 }
-static int quit(int id) {
+static int drop_user(int id) {
     struct sembuf one = {USERS, -1, IPC_NOWAIT | SEM_UNDO};
     return step(id, &one, 1);
 }
-static int condemn(int id) {
+static int retire(int id) {
     struct sembuf both[] = {{USERS, 0, IPC_NOWAIT}, {ALIVE, -1, IPC_NOWAIT}};
     return step(id, both, 2);
 }
@@ -115,9 +117,9 @@ uint32_t altsem_set_limit(void) {
 
 /* --- sweeping --------------------------------------------------------------------------------- */
 
-/* A set of ours, of whose name and mode the caller has made sure: removed, if nobody uses it. */
+/* Removes a set, whose key and mode have been checked, if it has no users. */
 static int sweep_one(int id) {
-    if (condemn(id) == 0) return erase(id);
+    if (retire(id) == 0) return erase(id);
     return semctl(id, USERS, GETVAL) == 0 && semctl(id, ALIVE, GETVAL) == 0 && erase(id);
 }
 
@@ -129,20 +131,20 @@ int altsem_set_sweep(void) {
     int removed = 0;
     struct semid_ds status;
     union argument out = {.status = &status};
-    atomic_store_explicit(&next_sweep, altsem_clock() + SWEEP_PAUSE, memory_order_relaxed);
+    atomic_store_explicit(&next_sweep, altsem_clock() + SWEEP_INTERVAL, memory_order_relaxed);
 #ifdef SEM_STAT
     struct seminfo info;
     union argument all = {.info = &info};
-    int last = semctl(0, 0, SEM_INFO, all); /* the last place in the kernel's table that is taken */
+    int last = semctl(0, 0, SEM_INFO, all); /* the highest index in use in the kernel's table */
     if (last < 0) return -errno;
     for (int i = 0; i <= last; i++) {
         int id = semctl(i, 0, SEM_STAT, out);
-        if (id >= 0 && (status.sem_perm.__key & ~0xffff) == KEY_FAMILY && is_ours(&status))
+        if (id >= 0 && (status.sem_perm.__key & ~0xffff) == KEY_PREFIX && is_ours(&status))
             removed += sweep_one(id);
     }
 #else
     for (uint32_t i = 0; i < KEYS; i++) {
-        int id = semget(KEY_FAMILY + (int)i, 0, 0);
+        int id = semget(KEY_PREFIX + (int)i, 0, 0);
         if (id < 0 && errno != ENOENT && errno != EACCES) return -errno;
         if (id >= 0 && semctl(id, 0, IPC_STAT, out) == 0 && is_ours(&status))
             removed += sweep_one(id);
@@ -153,7 +155,7 @@ int altsem_set_sweep(void) {
 
 /* --- making ----------------------------------------------------------------------------------- */
 
-/* The id of a new set of that key, or -errno.  Where there is no room, a sweep may make some. */
+/* The id of a new set of that key, or -errno.  Where a limit is reached, a sweep may help. */
 static int create(int key, int semaphores) {
     int id = semget(key, semaphores, IPC_CREAT | IPC_EXCL | MODE);
     if (id >= 0) return id;
@@ -171,16 +173,16 @@ int altsem_set_make(uint32_t semaphores, altsem_set *set) {
         altsem_set_sweep();
     uint32_t start = (uint32_t)altsem_clock() ^ (uint32_t)getpid() << 5;
     for (uint32_t i = 0; i < KEYS; i++) {
-        int key = KEY_FAMILY + (int)((start + i) % KEYS);
+        int key = KEY_PREFIX + (int)((start + i) % KEYS);
         int id = create(key, (int)semaphores);
         if (id == -EEXIST) continue;
         if (id < 0) return id;
-        int error = born(id);
+        int error = init(id);
         if (error == 0) {
             *set = (uint64_t)(uint32_t)id << 32 | (uint32_t)key;
             return 0;
         }
-        if (error != -ESTALE) { /* else a sweeper was faster */
+        if (error != -ESTALE) { /* else a sweeper has removed it */
             erase(id);
             return error;
         }
@@ -190,10 +192,21 @@ int altsem_set_make(uint32_t semaphores, altsem_set *set) {
 
 /* --- joining and leaving ---------------------------------------------------------------------- */
 
-/* A set that another process may have made. */
-int altsem_set_enter(altsem_set set) {
-    if (semget(key_of(set), 0, 0) != altsem_set_id(set)) return -ESTALE;
-    return enter(altsem_set_id(set));
+/* Whether `set`, which others could have written, is one that altsem made, and of that size.  0, or
+ * -ESTALE: it is not; -EACCES: it is another user's, and cannot be looked at. */
+static int verify(altsem_set set, uint32_t semaphores) {
+    struct semid_ds status;
+    union argument out = {.status = &status};
+    int id = altsem_set_id(set);
+    if (id < 0 || (key_of(set) & ~0xffff) != KEY_PREFIX || semget(key_of(set), 0, 0) != id)
+        return -ESTALE;
+    if (semctl(id, 0, IPC_STAT, out) != 0) return errno == EACCES ? -EACCES : -ESTALE;
+    return (status.sem_perm.mode & 0777) == MODE && status.sem_nsems == semaphores ? 0 : -ESTALE;
+}
+
+int altsem_set_enter(altsem_set set, uint32_t semaphores) {
+    int error = verify(set, semaphores);
+    return error ? error : add_user(altsem_set_id(set));
 }
 
 /* Sets of another IPC namespace have the same ids and are not the same. */
@@ -203,6 +216,13 @@ static int same_namespace(altsem_segment *segment) {
     uint32_t here = (uint32_t)status.st_ino, nowhere = 0;
     return atomic_compare_exchange_strong(&segment->header->ipc_namespace, &nowhere, here) ||
            nowhere == here;
+}
+
+/* Leaves a set that the header does not name any more, and removes it if it has no users.  It has
+ * been removed already, unless somebody has written over the header. */
+static void abandon(altsem_set set) {
+    drop_user(altsem_set_id(set));
+    if (retire(altsem_set_id(set)) == 0) altsem_set_remove(set);
 }
 
 int altsem_set_join(altsem_segment *segment, int make, altsem_set *out) {
@@ -216,10 +236,10 @@ int altsem_set_join(altsem_segment *segment, int make, altsem_set *out) {
         }
         if (!set && !make) return -ENOENT;
         if (!same_namespace(segment)) return -EXDEV;
-        atomic_store_explicit(&met_one, 1, memory_order_relaxed);
+        atomic_store_explicit(&seen_any, 1, memory_order_relaxed);
         int error;
         if (set) {
-            if ((error = altsem_set_enter(set)) == -ESTALE) {
+            if ((error = altsem_set_enter(set, 2 * segment->slots)) == -ESTALE) {
                 altsem_set_forget(segment, set);
                 continue;
             }
@@ -228,12 +248,13 @@ int altsem_set_join(altsem_segment *segment, int make, altsem_set *out) {
             if ((error = altsem_set_make(2 * segment->slots, &set)) != 0) return error;
             altsem_set none = 0;
             if (!atomic_compare_exchange_strong(current, &none, set)) {
-                altsem_set_remove(set); /* somebody else was faster */
+                altsem_set_remove(set); /* another process was faster */
                 continue;
             }
         }
         if (!atomic_compare_exchange_strong(&segment->joined, &joined, set))
-            quit(altsem_set_id(set)); /* so did another thread: one undo is enough */
+            drop_user(altsem_set_id(set)); /* another thread has joined: one undo is enough */
+        else if (joined) abandon(joined);
     }
 }
 
@@ -243,11 +264,12 @@ void altsem_set_forget(altsem_segment *segment, altsem_set set) {
 
 void altsem_set_leave(altsem_segment *segment) {
     altsem_set joined = atomic_exchange(&segment->joined, 0);
-    if (joined) quit(altsem_set_id(joined));
     altsem_set set = altsem_load(&segment->header->sysv_set);
+    if (joined && joined != set) abandon(joined);
+    else if (joined) drop_user(altsem_set_id(joined));
     if (!set) return;
-    atomic_store_explicit(&met_one, 1, memory_order_relaxed);
-    if (semget(key_of(set), 0, 0) == altsem_set_id(set) && condemn(altsem_set_id(set)) == 0) {
+    atomic_store_explicit(&seen_any, 1, memory_order_relaxed);
+    if (verify(set, 2 * segment->slots) == 0 && retire(altsem_set_id(set)) == 0) {
         altsem_set_forget(segment, set);
         altsem_set_remove(set);
     }
@@ -257,23 +279,22 @@ void altsem_set_after_fork(altsem_segment *segment) {
     atomic_store_explicit(&segment->joined, 0, memory_order_relaxed);
 }
 
-/* At a normal end the last user removes what it can; threads that still sleep do not bring it
- * back. */
+/* When a process exits normally as the last user, it removes its sets.  Threads that still wait
+ * make no new ones. */
 __attribute__((destructor)) static void at_exit(void) {
     if (!altsem_mutex_trylock()) return;
-    atomic_store(&closing, 1);
+    atomic_store(&exiting, getpid());
     for (altsem_segment *segment = altsem_segments; segment; segment = segment->next)
         if (segment->backend->id == ALTSEM_SYSV_ID) altsem_set_leave(segment);
     altsem_mutex_unlock();
-    if (atomic_load_explicit(&met_one, memory_order_relaxed)) altsem_set_sweep();
+    if (atomic_load_explicit(&seen_any, memory_order_relaxed)) altsem_set_sweep();
 }
 
-int altsem_set_closing(void) { return atomic_load_explicit(&closing, memory_order_relaxed); }
-
-/* A child that was forked while another thread ran the exit handlers lives on. */
-static void in_child(void) { atomic_store(&closing, 0); }
-
-static altsem_fork_hooks at_fork = {.in_child = in_child};
-__attribute__((constructor)) static void register_hooks(void) { altsem_at_fork(&at_fork); }
+/* A child that was forked while another thread ran the exit handlers does not exit with its parent.
+ * It may not have been told of the fork: by then a library's fork handlers may be unregistered. */
+int altsem_set_exiting(void) {
+    pid_t who = atomic_load(&exiting);
+    return who && who == getpid();
+}
 
 #endif

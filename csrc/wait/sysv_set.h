@@ -9,31 +9,33 @@
 /* What the header of a segment says that sleeps in such sets. */
 #define ALTSEM_SYSV_ID 2u
 
-/* A set: its id in the high half, its key in the low half.  Neither alone will do: ids are given out
- * again, and a key may belong to another set by now.  0 is no set. */
+/* A set: its id in the high half, its key in the low half.  Neither alone identifies it: ids are
+ * reused, and a key may belong to another set by now.  0: no set. */
 typedef uint64_t altsem_set;
 
 static inline int altsem_set_id(altsem_set set) { return (int)(set >> 32); }
 
-/* Most semaphores that a set may have here; 0 if there are no sets. */
+/* The maximum number of semaphores in a set; 0: there are no sets here. */
 uint32_t altsem_set_limit(void);
-/* Makes a set, of which this process is then a user; removes it, whoever uses it. */
+/* Makes a set, and joins it.  Removes it, whoever uses it. */
 int altsem_set_make(uint32_t semaphores, altsem_set *set);
 void altsem_set_remove(altsem_set set);
-/* Becomes a user of it, once more if it is one.  -ESTALE: it is gone, or going. */
-int altsem_set_enter(altsem_set set);
-/* Becomes a user of the segment's set, unless it is one.  There is none, or it is gone: makes it if
- * `make`, else -ENOENT.  Takes no lock. */
+/* Joins it, once more if it has been joined.  `set` may come from shared memory: it is checked to
+ * be one that altsem made, with so many semaphores.  -ESTALE: it is not, or it is removed or
+ * retired; -EACCES: it is another user's. */
+int altsem_set_enter(altsem_set set, uint32_t semaphores);
+/* Joins the segment's set, unless it has been joined.  If there is none, or it is removed: makes
+ * one if `make`, else -ENOENT.  Takes no lock. */
 int altsem_set_join(altsem_segment *segment, int make, altsem_set *set);
-/* Has turned out to be gone: whoever needs one makes it afresh. */
+/* It has turned out to be removed: the next who needs one makes a new one. */
 void altsem_set_forget(altsem_segment *segment, altsem_set set);
-/* Is a user no more; removes the set if nobody is. */
+/* Leaves the segment's set, and removes it if it has no users. */
 void altsem_set_leave(altsem_segment *segment);
-/* In the child of a fork: it is no user of what its parent uses. */
+/* In the child of a fork: the child has joined nothing. */
 void altsem_set_after_fork(altsem_segment *segment);
-/* Removes the sets of this user that nobody uses; how many, or a negative errno. */
+/* Removes the sets of this user (the uid) that no process uses; how many, or a negative errno. */
 int altsem_set_sweep(void);
-/* The process is on its way out and has left its sets. */
-int altsem_set_closing(void);
+/* The process is exiting and has left its sets. */
+int altsem_set_exiting(void);
 
 #endif

@@ -94,19 +94,28 @@ static const altsem_segment_backend *own(int *error) {
     return ops ? &ops->base : NULL;
 }
 
-static int follow(uint32_t id) {
+static const altsem_segment_backend *usable(uint32_t id, int *error) {
+    const altsem_backend_ops *ops = atomic_load_explicit(&chosen, memory_order_acquire);
+    *error = ops ? -EXDEV : -EPROTONOSUPPORT;
+    if (ops) return ops->base.id == id ? &ops->base : NULL;
+    for (unsigned i = 0; i < BACKENDS; i++)
+        if (backends[i]->base.id == id) {
+            *error = -ENOSYS;
+            return backends[i]->probe() == 0 ? &backends[i]->base : NULL;
+        }
+    return NULL;
+}
+
+static int follow(const altsem_segment_backend *backend) {
     const altsem_backend_ops *ops = atomic_load_explicit(&chosen, memory_order_acquire);
     for (unsigned i = 0; !ops && i < BACKENDS; i++)
-        if (backends[i]->base.id == id) {
-            if (backends[i]->probe() != 0) return -ENOSYS;
+        if (&backends[i]->base == backend)
             ops = choose(backends[i], "a segment that came from another process uses it");
-        }
-    if (!ops) return -EPROTONOSUPPORT;
-    return ops->base.id == id ? 0 : -EXDEV;
+    return ops && &ops->base == backend ? 0 : -EXDEV;
 }
 
 __attribute__((constructor)) static void register_choice(void) {
-    static const altsem_backend_choice choice = {own, follow};
+    static const altsem_backend_choice choice = {own, usable, follow};
     altsem_backends_chosen_by(&choice);
 }
 

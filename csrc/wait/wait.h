@@ -7,7 +7,8 @@
  *   - Every wake is a hint.  sleep() may return 0 for no reason; callers always look again.
  *   - wake(n) wakes at least min(n, sleepers) of those asleep on that word, best exactly so many.
  *     n may be larger than their number (UINT32_MAX: all).  The slot may be somebody else's by then:
- *     only its place counts, and a stranger who wakes looks again.
+ *     only its place counts, and a stranger who wakes looks again.  Its segment may even be
+ *     unmapped: a backend whose wake reads the slot or the segment says so (wake_reads_slot).
  *   - `until` is never further away than a slice (see altsem_sleep), and never ALTSEM_FOREVER.
  *   - A word of a slot is named by the slot's number and by `which`: 0 word, 1 word2.
  *   - sleep() may need something that cannot be had.  Then it returns what the system said, and has

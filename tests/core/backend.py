@@ -23,10 +23,25 @@ PATIENCE = 30.0  # far beyond what anything here takes
 
 
 class Slot:
-    def __init__(self, backend: Backend, kind: int, value: int, maxvalue: int) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        kind: int,
+        value: int,
+        maxvalue: int,
+        name: str = "",
+        new: bool = True,
+    ) -> None:
         self.backend, self.lib = backend, backend.lib
         segment, slot = backend.ffi.new("altsem_segment **"), backend.ffi.new("altsem_slot **")
-        error = self.lib.altsem_slot_new(kind, value, maxvalue, segment, slot)
+        if not name:
+            error = self.lib.altsem_slot_new(kind, value, maxvalue, segment, slot)
+        elif new:
+            error = self.lib.altsem_named_create(
+                name.encode(), kind, value, maxvalue, segment, slot
+            )
+        else:
+            error = self.lib.altsem_named_open(name.encode(), kind, segment, slot)
         assert error == 0, os.strerror(-error)
         self.segment, self.slot = segment[0], slot[0]
 
@@ -59,8 +74,8 @@ class Slot:
     @property
     def number(self) -> int:
         """Of its semaphore in the set, and of its byte in the file: 2 for each slot."""
-        before = self.backend.ffi.cast("char *", self.lib.altsem_segment_id(self.segment)) - 16
-        return int(self.backend.ffi.cast("char *", self.slot) - before) // 64 * 2
+        start = self.lib.start_of(self.segment)
+        return int(self.backend.ffi.cast("char *", self.slot) - start) // 64 * 2
 
     @property
     def sleepers(self) -> int:
@@ -77,9 +92,15 @@ class Slot:
     @property
     def set(self) -> int | None:
         """The SysV set of its segment, by what the header says 64 bytes from its start."""
-        start = self.backend.ffi.cast("char *", self.lib.altsem_segment_id(self.segment)) - 16
+        start = self.lib.start_of(self.segment)
         (value,) = struct.unpack_from("=Q", self.backend.ffi.buffer(start, 128), 64)
         return value >> 32 if value else None
+
+    def name_set(self, identifier: int, key: int) -> None:
+        """As somebody may who writes into the header: it names this set now."""
+        start = self.lib.start_of(self.segment)
+        value = (identifier & 0xFFFFFFFF) << 32 | key & 0xFFFFFFFF
+        struct.pack_into("=Q", self.backend.ffi.buffer(start, 128), 64, value)
 
     def fd(self) -> int:
         return int(self.lib.altsem_segment_fd(self.segment))
@@ -110,6 +131,9 @@ class Backend:
 
     def slot(self, kind: int = SEM, value: int = 0, maxvalue: int = 2**31 - 1) -> Slot:
         return Slot(self, kind, value, maxvalue)
+
+    def named(self, name: str, kind: int = SEM, new: bool = True) -> Slot:
+        return Slot(self, kind, 0, 2**31 - 1, name, new)
 
     @contextlib.contextmanager
     def slots(self, n: int = 1) -> Iterator[list[Slot]]:

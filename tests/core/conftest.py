@@ -33,6 +33,22 @@ uint32_t altsem_generation(void);
 int altsem_watch_forks(void);
 int altsem_private_directory(const char *candidate, int create);
 const char *altsem_directory(unsigned i);
+char *start_of(const altsem_segment *);
+extern void (*after_unlock)(void);
+"""
+# Of the tests themselves.  Built with -DTELL_UNLOCK, the core tells them when it has unlocked its
+# mutex: what another thread might do at that moment is then done by the same one.
+HELPERS = """
+static char *start_of(const altsem_segment *segment) { return (char *)segment->header; }
+static void (*after_unlock)(void);
+#ifdef TELL_UNLOCK /* and -Wl,--wrap=pthread_mutex_unlock */
+int __real_pthread_mutex_unlock(pthread_mutex_t *);
+int __wrap_pthread_mutex_unlock(pthread_mutex_t *mutex) {
+    int result = __real_pthread_mutex_unlock(mutex);
+    if (after_unlock) after_unlock();
+    return result;
+}
+#endif
 """
 HEADERS = ("names/private", "process/clock", "process/fork", "wait/cpus", "wait/wait")
 # Where the fields stand: tests damage them, and look at what no function tells.
@@ -73,6 +89,7 @@ def build(folder: Path) -> Path:
         # The last line is for the code that cffi writes; ours is compiled without it.
         "".join(f'#include "{name}.h"\n' for name in HEADERS)
         + "".join(f"#define {name} {value}\n" for name, value in OFFSETS.items())
+        + HELPERS
         +        '#pragma GCC diagnostic ignored "-Wunused-parameter"\n'
         '#pragma GCC diagnostic ignored "-Wmissing-field-initializers"\n',
         sources=sorted(str(p) for p in CSRC.glob("*/*.c") if p.parent.name != "binding"),

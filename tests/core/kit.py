@@ -65,8 +65,7 @@ class Thing:
 
     @property
     def offset(self) -> int:
-        base = int(self.kit.ffi.cast("uintptr_t", self.kit.lib.altsem_segment_id(self.segment)))
-        base -= self.kit.lib.at_header_id
+        base = int(self.kit.ffi.cast("uintptr_t", self.kit.lib.start_of(self.segment)))
         return int(self.kit.ffi.cast("uintptr_t", self.slot)) - base
 
     @property

@@ -12,9 +12,10 @@ _libc.prctl.argtypes = [ctypes.c_int] + 4 * [ctypes.c_ulong]
 _libc.mount.argtypes = 3 * [ctypes.c_char_p] + [ctypes.c_ulong, ctypes.c_char_p]
 
 _X86 = {"memfd_create": 319, "openat": 257, "open": 2, "futex": 202, "semget": 64, "renameat2": 316,
-        "linkat": 265, "getrandom": 318, "madvise": 28}  # fmt: skip
+        "linkat": 265, "getrandom": 318, "madvise": 28, "fallocate": 285, "mmap": 9}  # fmt: skip
 _ARM = {"memfd_create": 279, "openat": 56, "open": None, "futex": 98, "semget": 190,
-        "renameat2": 276, "linkat": 37, "getrandom": 278, "madvise": 233}  # fmt: skip
+        "renameat2": 276, "linkat": 37, "getrandom": 278, "madvise": 233,
+        "fallocate": 47, "mmap": 222}  # fmt: skip
 CALLS = {"x86_64": _X86, "aarch64": _ARM}.get(platform.machine(), {})
 O_TMPFILE_BIT = 0o20000000
 

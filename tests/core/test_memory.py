@@ -15,7 +15,7 @@ import pytest
 
 from core import sandbox
 from core.crew import Crew
-from core.kit import EACCES, EMFILE, ENOSPC, EROFS, PAGE, Kit
+from core.kit import EACCES, EMFILE, ENOSPC, EROFS, OK, PAGE, Kit
 
 needs_refusal = pytest.mark.skipif(
     not sandbox.can_refuse(), reason="no table of system calls for this machine"
@@ -72,6 +72,73 @@ def test_memfd_comes_first_and_is_not_inherited(kit: Kit) -> None:
     source, path, size, _, inheritable, clean, _ = describe(kit)
     assert (source, size, inheritable, clean) == ("memfd", SIZE, False, True)
     assert path.startswith("/memfd:altsem")
+
+
+@pytest.mark.parametrize("size", [1, 100, PAGE, PAGE + 1, 64 * PAGE, 40 << 20])
+def test_all_of_it_is_allocated_at_once(kit: Kit, size: int) -> None:
+    """Where there is no memory left this is an error, and the first touch of a page is none."""
+    fd, source = kit.memory(size)
+    status = os.fstat(fd)
+    os.close(fd)
+    assert (source, status.st_size) == ("memfd", size)
+    assert status.st_blocks * 512 >= size
+
+
+@pytest.mark.parametrize("source", ["memfd", "O_TMPFILE", "unlinked file"])
+@needs_refusal
+@pytest.mark.parametrize("error", [errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM])
+def test_without_fallocate_it_is_allocated_by_writing(
+    kit: Kit, crew: Crew, places: list[Path], source: str, error: int
+) -> None:
+    def work() -> Any:
+        sandbox.refuse("fallocate", error)
+        if source != "memfd":
+            sandbox.refuse("memfd_create", errno.ENOSYS)
+        if source == "unlinked file":
+            sandbox.refuse_tmpfile(errno.EOPNOTSUPP)
+        told = []
+        for size in (SIZE, SIZE + 1):
+            fd, found = kit.memory(size)
+            status = os.fstat(fd)
+            told.append((found, status.st_size == size, status.st_blocks * 512 >= size))
+            os.close(fd)
+        return told, describe(kit)[2], kit.raw_new(1, 0)[0]
+
+    assert in_a_child(crew, work) == ([(source, True, True)] * 2, SIZE, OK)
+
+
+@needs_refusal
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.ENOMEM])
+def test_memory_that_is_not_to_be_had_is_an_error_of_whoever_asks(
+    kit: Kit, crew: Crew, places: list[Path], error: int
+) -> None:
+    """Such as that which strict overcommit denies.  Not one of whoever touches it first."""
+
+    def work() -> Any:
+        before = len(os.listdir("/proc/self/fd"))
+        sandbox.refuse("fallocate", error)
+        answers = kit.memory(PAGE), kit.raw_new(1, 0)[0], kit.named("create", "n", 1, 0, 1)[0]
+        return answers, len(os.listdir("/proc/self/fd")) - before
+
+    expected = ((-error, "unlinked file"), -error, -error), 0
+    assert in_a_child(crew, work) == expected
+    assert not any(list(place.iterdir()) for place in places)
+
+
+@needs_refusal
+@pytest.mark.limit(60)
+def test_signals_that_interrupt_an_allocation_do_not_stop_it(kit: Kit, crew: Crew) -> None:
+    """Older kernels undo what the call has allocated so far.  With a timer that is faster than
+    the call, only shorter calls succeed."""
+    size = (20 << 20) + 1
+
+    def work() -> Any:
+        sandbox.refuse("fallocate", errno.EINTR, 3, bits=0xFFFF0000)  # of 64 kB and more
+        fd, source = kit.memory(size)
+        status = os.fstat(fd)
+        return source, status.st_size, status.st_blocks * 512 >= size
+
+    assert in_a_child(crew, work) == ("memfd", size, True)
 
 
 def test_the_source_need_not_be_asked_for(kit: Kit) -> None:

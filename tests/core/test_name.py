@@ -15,6 +15,7 @@ from core import sandbox
 from core.crew import Crew
 from core.kit import (
     BARRIER,
+    EBADF,
     EBADMSG,
     EEXIST,
     EINVAL,
@@ -23,10 +24,12 @@ from core.kit import (
     ENOENT,
     EPERM,
     EPROTONOSUPPORT,
+    ETIMEDOUT,
     EXDEV,
     LOCK,
     OK,
     PAGE,
+    PAST,
     SEM,
     VALUE_MAX,
     Kit,
@@ -93,6 +96,37 @@ def test_a_name_is_made_opened_and_removed(kit: Kit, home: Path, crew: Crew) -> 
     error, new = create(kit, "n")
     assert error == OK and new is not None and new.slot != mine.slot
     assert call(kit, "unlink", "n") == OK
+
+
+MANY = """
+import os
+many, new = 1000, sys.argv[1] == "new"
+lib.altsem_backend(ffi.new("int *"))
+def fds():
+    return len(os.listdir("/proc/self/fd"))
+def one(number):
+    args = [number, VALUE_MAX] if new else []
+    error, thing = kit.named("create" if new else "open", f"n{number}", SEM, *args)
+    assert error == 0 and thing.sem_value() == number
+    return thing
+before = fds()
+made = [one(number) for number in range(many)]
+new = False
+made += [one(number) for number in range(many)]  # which are mapped
+assert made[0].wait(kit.deadline(0.01)) == ETIMEDOUT
+print(fds() - before, lib.altsem_segment_count(), {thing.segment_fd() for thing in made})
+kit.close()
+assert (fds(), lib.altsem_segment_count()) == (before, 0)
+"""
+
+
+@pytest.mark.parametrize("backend", ["futex", "sysv", "filelock"])
+def test_a_thousand_names_cost_no_descriptor(kit: Kit, home: Path, program, backend: str) -> None:
+    for how in ("new", "old"):
+        said = program(MANY, how, env={"ALTSEM_BACKEND": backend})
+        assert said == f"0 1000 {{{EBADF}}}\n"
+    for number in range(1000):
+        assert call(kit, "unlink", f"n{number}") == OK
 
 
 def test_a_program_that_knows_only_the_name_opens_it(kit: Kit, home: Path, program) -> None:
@@ -174,6 +208,60 @@ def test_without_nameless_files_or_links_a_name_is_still_whole_and_alone(
         assert crew.child(work, links).result() == (OK, EEXIST, ["sem.n"], 5, OK)
 
 
+FAILURES = """
+import errno, os, resource
+home = sys.argv[1]
+lib.altsem_backend(ffi.new("int *"))
+
+def answers():
+    segments, fds = lib.altsem_segment_count(), len(os.listdir("/proc/self/fd"))
+    made = kit.named("create", "new", SEM, 1, 1)[0], kit.named("open", "old", SEM)[0]
+    assert (lib.altsem_segment_count(), len(os.listdir("/proc/self/fd"))) == (segments, fds)
+    assert os.listdir(home) == ["sem.old"]
+    return made
+
+limits = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (0, limits[1]))
+assert answers() == (-errno.ENOMEM, -errno.ENOMEM)
+resource.setrlimit(resource.RLIMIT_AS, limits)
+if can_refuse():
+    refuse("linkat", errno.EACCES)
+    refuse("renameat2", errno.EACCES)
+    assert kit.named("create", "new", SEM, 1, 1)[0] == EACCES
+    assert os.listdir(home) == ["sem.old"] and lib.altsem_segment_count() == 0
+    refuse("fallocate", errno.ENOSPC)
+    refuse("mmap", errno.ENODEV, 3, bits=1)  # MAP_SHARED, as on a filesystem that cannot
+    assert answers() == (ENOSPC, -errno.ENODEV)
+print("good")
+"""
+
+
+@pytest.mark.parametrize("backend", ["futex", "sysv", "filelock"])
+def test_a_name_that_fails_half_way_leaves_nothing(
+    kit: Kit, home: Path, program, backend: str
+) -> None:
+    env = {"ALTSEM_BACKEND": backend}
+    assert program("print(kit.named('create', 'old', SEM, 1, 1)[0])", env=env) == "0\n"
+    assert program(FAILURES, home, env=env) == "good\n"
+    assert call(kit, "unlink", "old") == OK
+
+
+def test_a_name_whose_path_is_too_long_for_the_system_works(
+    kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The directory is just not too long."""
+    place = str(tmp_path)
+    room = 4095 - len(f"/altsem-{os.geteuid()}")
+    while len(place) < room - 1:
+        place += "/" + "d" * min(200, room - len(place) - 1)
+    os.makedirs(place)
+    monkeypatch.setenv("ALTSEM_DIR", place)
+    error, sem = create(kit, "n", SEM, 3)
+    assert error == OK and sem is not None and sem.sem_value() == 3
+    assert kit.named("open", "n", SEM)[0] == OK
+    assert call(kit, "unlink", "n") == OK
+
+
 # --- a hostile file -------------------------------------------------------------------------------
 
 
@@ -242,6 +330,65 @@ def test_a_damaged_file_is_refused(kit: Kit, made: Path) -> None:
     free = bytes(data[:128]) + bytes(PAGE - 128)
     assert opened(free) == EBADMSG
     assert (call(kit, "exists", "n"), call(kit, "unlink", "n")) == (OK, OK)
+
+
+NOT_CHOSEN = """
+def told():
+    return lib.altsem_backend_reason()
+assert kit.named("open", "n", SEM)[0] == EBADMSG and told() == ffi.NULL
+assert kit.named("create", "n", SEM, 0, 1)[0] == EEXIST and told() == ffi.NULL
+assert lib.altsem_segment_count() == 0
+print(open(sys.argv[1], "rb").read())
+print(kit.named("open", "n", LOCK)[0], ffi.string(lib.altsem_backend(ffi.new("int *"))).decode())
+"""
+
+
+def test_a_name_that_is_refused_does_not_choose_the_backend_and_is_not_touched(
+    kit: Kit, home: Path, program
+) -> None:
+    """Who finds a name taken opens it next, and has to be free to follow it."""
+    make = "print(kit.named('create', 'n', LOCK, 1, 1)[0])"
+    assert program(make, env={"ALTSEM_BACKEND": "filelock"}) == "0\n"
+    path = home / "sem.n"
+    with path.open("r+b") as file:  # of another PID namespace: who accepts it leaves a mark in it
+        os.pwrite(file.fileno(), b"abcd", kit.lib.at_header_pid_namespace)
+    before = path.read_bytes()
+    said = program(NOT_CHOSEN, path, env={"ALTSEM_BACKEND": "futex"}).splitlines()
+    assert said == [repr(before), "0 filelock"]
+    assert path.read_bytes() != before
+    assert call(kit, "unlink", "n") == OK
+
+
+def test_a_file_that_is_shortened_while_it_is_in_use_is_no_crash(
+    kit: Kit, made: Path, crew: Crew
+) -> None:
+    """As long as a byte is left: then the page is still there."""
+    _, sem = create(kit, "n", SEM, 3)
+
+    def work(size: int) -> tuple[int, ...]:
+        os.truncate(made / "sem.n", size)
+        again = kit.named("open", "n", SEM)[0]
+        return sem.sem_value(), sem.post(), sem.sem_try(), sem.sem_wait(PAST), again
+
+    for size in (PAGE - 1, 128, 1):
+        left = 3 if size > 128 else 0
+        expected = left, OK, OK, OK if left else ETIMEDOUT, EBADMSG
+        assert crew.child(work, size).result() == expected
+        sem.poke("word", 3)
+    assert call(kit, "unlink", "n") == OK
+
+
+def test_a_file_that_was_emptied_can_still_be_let_go(kit: Kit, made: Path, program) -> None:
+    code = """
+import os
+_, sem = kit.named("create", "n", SEM, 3, 7)
+os.truncate(sys.argv[1], 0)
+sem.free()
+print(kit.named("open", "n", SEM)[0], lib.altsem_segment_count())
+"""
+    said = program(code, made / "sem.n", env={"ALTSEM_BACKEND": "futex"})
+    assert said.split() == [str(EBADMSG), "0"]
+    assert call(kit, "unlink", "n") == OK
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o640, 0o660, 0o601, 0o777])
@@ -386,6 +533,19 @@ def test_named_memory_is_made_opened_and_removed(kit: Kit, home: Path) -> None:
 @pytest.mark.parametrize("flags", [os.O_APPEND, os.O_DIRECTORY, os.O_NONBLOCK, os.O_CLOEXEC])
 def test_named_memory_with_other_flags_is_refused(kit: Kit, home: Path, flags: int) -> None:
     assert shm(kit, "n", os.O_RDWR | os.O_CREAT | flags) == EINVAL and not home.exists()
+
+
+@pytest.mark.parametrize("mode", [os.O_WRONLY, os.O_ACCMODE])
+@pytest.mark.parametrize("more", [0, os.O_CREAT, os.O_CREAT | os.O_EXCL, os.O_TRUNC])
+def test_named_memory_that_could_not_be_read_is_refused(
+    kit: Kit, made: Path, mode: int, more: int
+) -> None:
+    """As shm_open does: it is there to be mapped."""
+    (made / "shm.there").touch(mode=0o600)
+    for name in ("there", "new"):
+        assert shm(kit, name, mode | more) == EINVAL
+    assert [path.name for path in made.iterdir()] == ["shm.there"]
+    assert kit.lib.altsem_shm_unlink(b"there") == OK
 
 
 def test_hostile_named_memory_is_refused(kit: Kit, made: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import random
@@ -16,6 +15,7 @@ from core import sandbox
 from core.crew import Crew
 from core.kit import (
     BARRIER,
+    EACCES,
     EBADF,
     EINVAL,
     ENOSYS,
@@ -140,7 +140,12 @@ def test_an_identity_that_is_scribbled_over_changes_nothing_here(
     before = kit.lib.altsem_segment_count()
     _, segment, _ = kit.attach(fd)
     identity = kit.identity(segment)
+    namespace = kit.lib.altsem_segment_namespace(segment)
+    assert namespace != 0
     os.pwrite(fd, os.urandom(16), kit.lib.at_header_id)
+    os.pwrite(fd, b"garb", kit.lib.at_header_pid_namespace)
+    assert kit.identity(segment) == identity
+    assert kit.lib.altsem_segment_namespace(segment) == namespace
     assert kit.lib.altsem_segment_lookup(identity) == segment
     kit.lib.altsem_segment_decref(segment)
     kit.lib.altsem_segment_decref(segment)
@@ -247,8 +252,9 @@ def test_a_truncated_or_grown_file_is_refused(kit: Kit, descriptors: list[int]) 
 
 def test_a_descriptor_that_cannot_be_written_is_refused(kit: Kit, descriptors: list[int]) -> None:
     fd = forged(image(kit, kit.sem()), descriptors)
-    descriptors.append(os.open(f"/proc/self/fd/{fd}", os.O_RDONLY))
-    assert kit.attach(descriptors[-1])[0] == -errno.EACCES
+    for mode in (os.O_RDONLY, os.O_WRONLY):
+        descriptors.append(os.open(f"/proc/self/fd/{fd}", mode))
+        assert kit.attach(descriptors[-1])[0] == EACCES
 
 
 FOLLOW = """
@@ -272,6 +278,41 @@ def test_a_process_without_a_backend_follows_the_segment(
     fd = forged(damage(kit, image(kit, sem), "backend", 77), descriptors)
     path = f"/proc/{os.getpid()}/fd/{fd}"
     assert program(FOLLOW, path).splitlines()[0] == str(EPROTONOSUPPORT)
+
+
+REFUSED = """
+import errno, os
+none = ffi.NULL
+def told():
+    return lib.altsem_backend_reason()
+fd, size = os.open(sys.argv[1], os.O_RDWR), int(sys.argv[2])
+# Another segment than the one promised; one that cannot be written; one that cannot be mapped.
+assert (kit.attach(fd, bytes(16))[0], told()) == (ESTALE, none)
+reader = os.open(sys.argv[1], os.O_RDONLY)
+assert (kit.attach(reader)[0], told()) == (EACCES, none)
+import resource
+limits = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (0, limits[1]))
+error = kit.attach(fd)[0]
+resource.setrlimit(resource.RLIMIT_AS, limits)
+assert (error, told()) == (-errno.ENOMEM, none)
+assert lib.altsem_segment_count() == 0
+assert os.pread(fd, 4, lib.at_header_foreign) == bytes(4)
+print(kit.raw_new(SEM, 0)[0], ffi.string(lib.altsem_backend(ffi.new("int *"))).decode())
+"""
+
+
+def test_a_segment_that_is_refused_does_not_choose_the_backend_and_is_not_touched(
+    kit: Kit, program, descriptors: list[int]
+) -> None:
+    sem = kit.sem()
+    filelock = 3
+    data = damage(kit, image(kit, sem), "backend", filelock)
+    # Of another PID namespace: who accepts it leaves a mark in it.
+    fd = forged(damage(kit, data, "pid_namespace", 1), descriptors)
+    path = f"/proc/{os.getpid()}/fd/{fd}"
+    env = {"ALTSEM_BACKEND": "futex"}
+    assert program(REFUSED, path, sem.segment_size(), env=env).split() == ["0", "futex"]
 
 
 @pytest.mark.skipif(not sandbox.can_refuse(), reason="no table of system calls for this machine")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 
-from core.crew import Crew
-from core.kit import COND, EINVAL, FIRST, FREE, OK, PAGE, VALUE_MAX, Kit, Thing
+from core.conftest import build
+from core.crew import Crew, load
+from core.kit import COND, EINVAL, EVENT, FIRST, FREE, OK, PAGE, SEM, VALUE_MAX, Kit, Thing
 
 PER_PAGE = PAGE // 64 - 2
 
@@ -81,6 +83,51 @@ def test_a_slot_known_to_two_objects_is_never_used_again(kit: Kit) -> None:
     twin.free()
     assert address not in [kit.sem().address for _ in range(200)]
     assert keep.sem_value() == 0
+
+
+@pytest.fixture(scope="module")
+def telling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kit]:
+    """A core that says when it has unlocked its mutex."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CFLAGS", "-DTELL_UNLOCK")
+        patch.setenv("LDFLAGS", "-Wl,--wrap=pthread_mutex_unlock")
+        kit = Kit(load(build(tmp_path_factory.mktemp("telling"))))
+    yield kit
+    kit.close()
+
+
+@pytest.mark.parametrize("how", ["at", "find"])
+def test_a_slot_that_is_found_while_its_last_owner_frees_it_is_never_used_again(
+    telling: Kit, how: str
+) -> None:
+    """Finding it and marking it as known to another are one step."""
+    kit, lib, ffi = telling, telling.lib, telling.ffi
+    keep, thing = kit.sem(), kit.sem()
+    address, segment, slot = thing.address, ffi.new("altsem_segment **"), ffi.new("altsem_slot **")
+    made: list[int] = []
+
+    @ffi.callback("void(void)")
+    def another_thread() -> None:
+        if not made:
+            made.append(0)
+            thing.free()
+            made[0] = kit.event().address
+
+    lib.after_unlock = another_thread
+    try:
+        if how == "at":
+            error = lib.altsem_slot_at(thing.segment, thing.offset, SEM, slot)
+            segment[0] = thing.segment
+        else:
+            error = lib.altsem_slot_find(address, segment, slot)
+    finally:
+        lib.after_unlock = ffi.NULL
+    assert error == OK and made and made[0] != address
+    found = kit.keep(segment[0], slot[0])
+    assert (found.address, found.slot_type(), found.post()) == (address, SEM, OK)
+    assert kit.things[-2].slot_type() == EVENT and keep.sem_value() == 0
+    found.free()
+    assert address not in {kit.sem().address for _ in range(200)}
 
 
 def test_a_slot_that_was_live_at_a_fork_is_never_used_again(kit: Kit, crew: Crew) -> None:

@@ -6,12 +6,30 @@ import errno
 import math
 import os
 import signal
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from core import sandbox
+from core.backend import Child as Fork
+from core.backend import of
 from core.crew import Crew, until
-from core.kit import EINTR, EINVAL, ENOSYS, EPERM, ETIMEDOUT, FOREVER, NOW, OK, PAST, Kit, Thing
+from core.kit import (
+    EINTR,
+    EINVAL,
+    ENOSYS,
+    EPERM,
+    ETIMEDOUT,
+    FOREVER,
+    LOCK,
+    NOW,
+    OK,
+    PAST,
+    SEM,
+    Kit,
+    Thing,
+)
 
 WORD, WORD2 = 0, 1
 
@@ -133,6 +151,81 @@ def test_wake_preserves_errno(kit: Kit) -> None:
     kit.ffi.errno = errno.EXDEV
     sem.wake(WORD, 1)
     assert kit.ffi.errno == errno.EXDEV
+
+
+BACKENDS = pytest.mark.parametrize("backend", ["futex", "sysv", "filelock"])
+
+
+@BACKENDS
+def test_a_wake_that_comes_after_the_primitive_and_its_memory_went_harms_nobody(
+    core: ModuleType, tmp_path: Path, backend: str
+) -> None:
+    """The step that releases a lock lets another thread take it, and free it, before the wake."""
+
+    def work() -> int:
+        its = of(core, backend, tmp_path)
+        first = its.slot(LOCK, 0, 1)
+        others = [its.slot() for _ in range(100)]  # further slots come from another segment
+        assert others[-1].segment != first.segment
+        while others[0].segment == first.segment:
+            others.pop(0).free()
+        first.free()
+        for n in (1, 2**32 - 1):
+            its.lib.altsem_wake(first.segment, first.slot, WORD, n)
+            its.lib.altsem_wake(first.segment, first.slot, WORD2, n)
+        return sum(other.post() for other in others)
+
+    assert Fork(work).result() == OK
+
+
+@BACKENDS
+def test_segments_that_come_and_go_use_the_same_addresses(
+    core: ModuleType, tmp_path: Path, backend: str
+) -> None:
+    def work() -> int:
+        its = of(core, backend, tmp_path)
+        template = its.slot()
+        fd = template.fd()
+        size = its.lib.altsem_segment_size(template.segment)
+        addresses = set()
+        for number in range(60):
+            data = bytearray(os.pread(fd, size, 0))
+            data[16:32] = os.urandom(16)  # another identity
+            copy, segment = os.memfd_create("copy"), its.ffi.new("altsem_segment **")
+            os.write(copy, data)
+            took = its.ffi.new("int *")
+            assert its.lib.altsem_segment_attach(copy, its.ffi.NULL, segment, took) == 0
+            slot = its.ffi.new("altsem_slot **")
+            assert its.lib.altsem_slot_at(segment[0], template.number * 32, SEM, slot) == 0
+            assert its.lib.altsem_sem_value(slot[0]) == number
+            its.lib.altsem_slot_free(segment[0], slot[0])
+            its.lib.altsem_segment_decref(segment[0])
+            template.post()
+            addresses.add(int(its.ffi.cast("uintptr_t", slot[0])))
+        return len(addresses)
+
+    assert Fork(work).result() < 10
+
+
+@pytest.mark.skipif(not sandbox.can_refuse(), reason="no table of system calls for this machine")
+def test_an_address_range_that_cannot_be_used_again_is_an_error_once(
+    core: ModuleType, tmp_path: Path
+) -> None:
+    """Of the backend that uses them again."""
+    fixed = 0x10
+
+    def work() -> list[int]:
+        its = of(core, "sysv", tmp_path)
+        kit = Kit(its)
+        crowd = [its.slot() for _ in range(62)]  # the first segment is full
+        keep = its.slot()
+        sandbox.refuse("mmap", errno.ENOMEM, 3, bits=fixed)
+        for slot in crowd:
+            slot.free()
+        answers = [kit.raw_new(SEM, 0)[0] for _ in range(62)]  # the second is, too
+        return [answers.count(0), answers.count(-errno.ENOMEM), keep.post(), kit.raw_new(SEM, 7)[0]]
+
+    assert Fork(work).result() == [61, 1, 0, 0]
 
 
 # --- the choice of a backend ----------------------------------------------------------------------

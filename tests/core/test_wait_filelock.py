@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -267,6 +268,138 @@ def test_the_file_of_a_stranger_is_not_locked(
         assert child.result() == 0
     os.close(reader)
     os.close(writer)
+
+
+# --- a semaphore with a name, which keeps no descriptor -------------------------------------------
+
+
+@pytest.fixture
+def named(
+    filelock: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Slot, Path]]:
+    monkeypatch.setenv("ALTSEM_DIR", str(tmp_path))
+    slot = filelock.named("n")
+    path = tmp_path / f"altsem-{os.geteuid()}" / "sem.n"
+    assert slot.fd() == -errno.EBADF
+    yield slot, path
+    slot.free()
+    filelock.lib.altsem_named_unlink(b"n")
+
+
+def front_of_file(slot: Slot, path: Path) -> int:
+    with path.open("r+b") as file:
+        return front(slot, file.fileno())
+
+
+def open_on(path: Path, pid: int | str = "self") -> list[str]:
+    """The descriptors of that process that are open on that file."""
+    found = []
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(OSError):
+            if os.path.samefile(f"/proc/{pid}/fd/{name}", path):
+                found.append(name)
+    return found
+
+
+def test_waiters_of_a_name_queue_on_its_file_and_leave_it_closed(
+    named: tuple[Slot, Path],
+) -> None:
+    slot, path = named
+    assert open_on(path) == []
+    with children(*[(slot.wait,)] * 4) as made:
+        until(lambda: slot.waiters() == 4, "four waiters")
+        until(lambda: front_of_file(slot, path) in [c.pid for c in made], "one at the front")
+        time.sleep(0.1)
+        first, *others = sorted(wakeups_in_a_second([c.pid for c in made]), reverse=True)
+        assert sum(others) < 1.5 * first + 3 * 100
+        assert min(others) < 150
+        # Killed at the front, it makes room there.
+        (at_front,) = (c for c in made if c.pid == front_of_file(slot, path))
+        at_front.kill()
+        rest = [c for c in made if c.pid]
+        until(lambda: front_of_file(slot, path) in [c.pid for c in rest], "the next at the front")
+        for _ in rest:
+            slot.post()
+        assert [c.result() for c in rest] == [0] * 3
+    for _ in range(20):
+        assert slot.wait(slot.backend.deadline(0.0005)) == ETIMEDOUT
+    assert front_of_file(slot, path) == 0 and open_on(path) == []
+
+
+def alone_at_the_front(slot: Slot, others: int) -> None:
+    """Two processes that do not see each other's lock both poll quickly, and both are woken."""
+    with children(*[(slot.wait,)] * others) as made:
+        until(lambda: slot.waiters() == others, "waiters")
+        time.sleep(0.05)
+        for _ in made:
+            slot.post()
+        assert [c.result() for c in made] == [0] * others
+
+
+def test_waiters_of_a_name_that_was_removed_are_woken(named: tuple[Slot, Path]) -> None:
+    slot, path = named
+    path.unlink()
+    alone_at_the_front(slot, 2)
+
+
+def test_the_file_that_has_the_name_now_is_not_locked(named: tuple[Slot, Path]) -> None:
+    slot, path = named
+    path.unlink()
+    path.write_bytes(bytes(65536))
+    with children((slot.wait,), (slot.wait,)) as made, path.open("r+b") as file:
+        until(lambda: slot.waiters() == 2, "two waiters")
+        time.sleep(0.1)
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # all of it: nobody holds any byte
+        assert all(open_on(path, c.pid) == [] for c in made)
+        slot.post()
+        slot.post()
+        assert [c.result() for c in made] == [0, 0]
+
+
+def test_waiters_of_a_name_without_a_descriptor_to_be_had_are_woken(
+    named: tuple[Slot, Path],
+) -> None:
+    slot, _ = named
+
+    def work() -> int:
+        import resource
+
+        lowest = os.open("/", os.O_RDONLY)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 1, lowest + 1))
+        with contextlib.suppress(OSError):
+            while True:
+                os.open("/", os.O_RDONLY)
+        return slot.wait()
+
+    with children((work,), (work,)) as made:
+        until(lambda: slot.waiters() == 2, "two waiters")
+        slot.post()
+        slot.post()
+        assert [c.result() for c in made] == [0, 0]
+
+
+def test_a_descriptor_that_was_opened_to_queue_is_not_left_to_a_child_nor_a_stranger_s_closed(
+    named: tuple[Slot, Path], tmp_path: Path
+) -> None:
+    slot, path = named
+    stranger = tmp_path / "stranger"
+    stranger.write_bytes(bytes(65536))
+
+    def work() -> tuple[object, ...]:
+        thread = threading.Thread(target=slot.wait)
+        thread.start()
+        until(lambda: open_on(path), "a descriptor")
+        inherited = Child(lambda: open_on(path)).result()
+        (number,) = open_on(path)
+        fd = os.open(stranger, os.O_RDWR)
+        os.dup2(fd, int(number))  # as who closes all descriptors, and opens files of its own
+        os.close(fd)
+        slot.post()
+        thread.join()
+        return inherited, open_on(stranger) == [number]
+
+    assert Child(work).result() == ([], True)
+    assert slot.waiters() == 0
 
 
 def test_probe_is_quick(core: ModuleType) -> None:

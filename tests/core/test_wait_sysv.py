@@ -37,6 +37,8 @@ from core.backend import (
 )
 from core.conftest import build
 
+Script = Callable[..., "subprocess.CompletedProcess[str]"]
+
 CSRC = Path(__file__).resolve().parents[2] / "csrc"
 FAMILY, MODE = 0x616C, 0o711
 IPC_CREAT, IPC_NOWAIT, IPC_RMID, GETVAL, GETNCNT = 0o1000, 0o4000, 0, 12, 14
@@ -338,6 +340,209 @@ def test_a_process_that_only_wakes_finds_the_new_set(sysv: Backend) -> None:
             asleep(slot)
             go.post()
             assert (waker.result(), sleeper.result()) == (0, 0)
+
+
+# --- a header that somebody has written into ------------------------------------------------------
+
+GETPID, GETALL, SETALL = 11, 13, 17
+STRANGE = 0x616C5EED
+
+
+class Stranger:
+    """A set that altsem has not made, or not for this segment."""
+
+    def __init__(self, key: int, mode: int, size: int) -> None:
+        self.key, self.size = key, size
+        self.id = libc.semget(key, size, IPC_CREAT | 0o2000 | mode)
+        assert self.id >= 0
+        users = int((key >> 16, mode) == (FAMILY, MODE))  # or it would be swept
+        assert libc.semctl(self.id, 0, SETALL, self._values([users, 1, *[3] * (size - 2)])) == 0
+        self.before = self.look()
+
+    def _values(self, values: list[int]) -> ctypes.Array[ctypes.c_ushort]:
+        return (ctypes.c_ushort * self.size)(*values)
+
+    def look(self) -> tuple[list[int], list[int]]:
+        """The values, and who has operated on them last."""
+        values = self._values([0] * self.size)
+        assert libc.semctl(self.id, 0, GETALL, values) == 0, "it was removed"
+        return list(values), [libc.semctl(self.id, n, GETPID) for n in range(self.size)]
+
+    def remove(self) -> None:
+        libc.semctl(self.id, 0, IPC_RMID)
+
+
+@pytest.fixture(
+    params=[
+        (STRANGE, 0o600, 0),
+        (STRANGE, 0o777, 0),
+        (0x616D5EED, MODE, 0),
+        (STRANGE, MODE, 2),
+        (STRANGE, MODE, -64),
+    ],
+    ids=["mode", "all modes", "family", "larger", "smaller"],
+)
+def stranger(request: pytest.FixtureRequest, sysv: Backend) -> Iterator[Stranger]:
+    key, mode, more = request.param
+    with sysv.slots() as (slot,):
+        size = sysv.lib.altsem_segment_size(slot.segment) // 64 * 2
+    one = Stranger(key, mode, size + more)
+    yield one
+    one.remove()
+
+
+def doze_in_another(slot: Slot, old: int | None) -> None:
+    """Waits in vain, and not in the set that the header names now."""
+
+    def dozed() -> bool:
+        assert slot.doze() == ETIMEDOUT
+        return slot.set not in (old, None)
+
+    until(dozed, "a sleep in another set")
+
+
+def test_a_set_of_a_stranger_is_neither_slept_in_nor_removed(
+    sysv: Backend, stranger: Stranger
+) -> None:
+    with sysv.slots() as (slot,):
+        slot.name_set(stranger.id, stranger.key)
+        doze_in_another(slot, stranger.id)
+        assert stranger.look() == stranger.before
+        slot.name_set(stranger.id, stranger.key)
+        slot.sleepers = 5
+        slot.lib.altsem_wake(slot.segment, slot.slot, 0, 3)
+        assert stranger.look() == stranger.before
+        slot.sleepers = 0
+        slot.name_set(stranger.id, stranger.key)
+    # The last primitive of its segment has gone.
+    assert stranger.look() == stranger.before
+
+
+@pytest.mark.parametrize(
+    ("identifier", "key"),
+    [(-1, STRANGE), (-1, 0), (0, 0), (2**31 - 1, STRANGE), (-(2**31), STRANGE), (7, -1)],
+)
+def test_a_set_that_cannot_be_is_made_anew(sysv: Backend, identifier: int, key: int) -> None:
+    with sysv.slots() as (slot,):
+        assert slot.doze() == ETIMEDOUT
+        first = slot.set
+        slot.name_set(identifier, key)
+        doze_in_another(slot, slot.set)
+        assert first not in sets()  # where this process was the only user
+        slot.name_set(identifier, key)
+        with children((slot.wait,)) as (child,):
+            asleep(slot)
+            assert slot.set is not None and slot.set in sets()
+            slot.post()
+            assert child.result() == 0
+        slot.name_set(identifier, key)
+
+
+# --- who is a user --------------------------------------------------------------------------------
+
+
+def users(identifier: int | None) -> int:
+    return int(libc.semctl(identifier, 0, GETVAL))
+
+
+def test_a_set_goes_with_the_last_primitive_also_when_the_segment_is_referred_to(
+    sysv: Backend,
+) -> None:
+    """By somebody who is about to send it to another process, and does not."""
+    slot = sysv.slot()
+    assert slot.doze() == ETIMEDOUT
+    old = slot.set
+    sysv.lib.altsem_segment_incref(slot.segment)
+    slot.free()
+    assert old in sets()
+    sysv.lib.altsem_segment_decref(slot.segment)
+    assert old not in sets()
+
+
+def test_the_child_of_a_fork_does_not_leave_for_its_parent(
+    library: Callable[[], Backend],
+) -> None:
+    def work() -> tuple[int, int, int]:
+        slot = library().slot()
+        with children((slot.wait,)):
+            asleep(slot)
+            old = slot.set
+            slot.free()  # its segment stays, as the one that the next slot is taken from
+            # What a release still does in another thread at that moment: it joins, as a waker.
+            slot.lib.altsem_wake(slot.segment, slot.slot, 0, 1)
+            asleep(slot)
+            before = users(old)
+            there = Child(lambda: users(old)).result()
+            after = users(old)
+        slot = slot.backend.slot()
+        slot.doze()
+        slot.free()  # and leaves nothing
+        return before, there, after
+
+    assert Child(work).result() == (2, 2, 2)
+
+
+# --- at the end of a process ----------------------------------------------------------------------
+
+ENDING = """
+import ctypes, sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from core.backend import Backend
+backend = Backend(Path({library!r}), "sysv", Path(sys.argv[2]))
+late = ctypes.CDLL(sys.argv[1])
+slot, lib, ffi = backend.slot(), backend.lib, backend.ffi
+what = ctypes.c_char_p(sys.argv[3].encode())
+names = "sem_wait", "sem_post", "deadline_in"
+functions = [ffi.addressof(lib, "altsem_" + name) for name in names]
+pointers = [*functions, slot.segment, slot.slot, lib.start_of(slot.segment) + 64]
+work = (ctypes.c_void_p * 7)(*(int(ffi.cast("uintptr_t", one)) for one in pointers))
+work[6] = ctypes.cast(what, ctypes.c_void_p)
+if sys.argv[3] != "fork":
+    assert slot.doze() == -110
+    print(slot.set, flush=True)
+late.begin(work)
+while sys.argv[3] != "fork" and slot.sleepers == 0:
+    pass
+"""
+
+
+@pytest.fixture(scope="module")
+def ends_late(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A library that does something after the core's own end, and a core that is linked to it."""
+    folder = tmp_path_factory.mktemp("late")
+    late, source = folder / "late.so", Path(__file__).with_name("late.c")
+    compiler = os.environ.get("CC", "cc").split()
+    subprocess.run([*compiler, "-shared", "-fPIC", "-pthread", "-o", late, source], check=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LDFLAGS", f"-Wl,--no-as-needed {late}")
+        return late, build(folder)
+
+
+@pytest.mark.parametrize(
+    ("what", "answer"), [("timeout", ETIMEDOUT), ("post", 0)], ids=["timeout", "post"]
+)
+def test_a_wait_that_outlasts_the_end_of_the_process_still_ends(
+    ends_late: tuple[Path, Path], run_script: Script, tmp_path: Path, what: str, answer: int
+) -> None:
+    """With its timeout, or when somebody releases; a destructor that joins the thread gets on."""
+    late, library = ends_late
+    code = ENDING.format(tests=str(CSRC.parent / "tests"), library=str(library))
+    done = run_script(code, late, tmp_path, what, timeout=30)
+    assert (done.returncode, done.stderr) == (0, "")
+    old, said = map(int, done.stdout.split())
+    assert said == answer
+    assert old not in sets()  # and is not made again for it
+
+
+def test_a_child_that_is_forked_at_the_end_of_its_parent_sleeps_as_others_do(
+    ends_late: tuple[Path, Path], run_script: Script, tmp_path: Path, sysv: Backend
+) -> None:
+    late, library = ends_late
+    code = ENDING.format(tests=str(CSRC.parent / "tests"), library=str(library))
+    done = run_script(code, late, tmp_path, "fork", timeout=30)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "0\n")
+    clean(sysv)
 
 
 def clean(backend: Backend) -> int:

@@ -74,6 +74,54 @@ assert not same(before, touched())
     assert (done.returncode, done.stderr) == (0, "")
 
 
+QUEUES = """
+import os, resource, sys
+from multiprocessing import get_context
+
+def put(queue):
+    queue.put("there")
+
+def count():
+    return len(os.listdir("/proc/self/fd"))
+
+if __name__ == "__main__":
+    many, method, force = int(sys.argv[1]), sys.argv[2], sys.argv[3] == "ours"
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, most))
+    if force:
+        import altsem
+        assert altsem.install(force=True)
+    context = get_context(method)
+    first = context.Queue()  # what multiprocessing itself opens, once
+    before = count()
+    queues = [context.Queue() for _ in range(many)]
+    used = count() - before
+    child = context.Process(target=put, args=(queues[-1],))
+    child.start()
+    assert queues[-1].get(timeout=60) == "there"
+    child.join()
+    print(used)
+"""
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_four_hundred_queues_are_no_more_descriptors_than_their_pipes(
+    run_script: Script, method: str
+) -> None:
+    """A named semaphore costs none, as natively."""
+    done = run_script(QUEUES, 400, method, "ours", timeout=110)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "800\n")
+
+
+@dropin.needs_native
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_hundred_queues_take_as_many_descriptors_as_natively(
+    run_script: Script, method: str
+) -> None:
+    said = [run_script(QUEUES, 100, method, whose).stdout for whose in ("native", "ours")]
+    assert said[1] == said[0] == "200\n"
+
+
 @dropin.needs_native
 def test_uninstall_restores_what_install_replaced_to_the_identity(run_script: Script) -> None:
     code = f"""{TOUCHED}

@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import altsem
 from altsem import _core, _owner
-from altsem.locks import report
+from altsem.locks import processes, report
 from altsem.locks import segments as layout
 from altsem.locks import view as lock_view
 from altsem.locks.segments import NotASegmentError
@@ -219,6 +220,35 @@ def test_layout_is_that_of_the_core() -> None:
         if segment.header.id == identity
     )
     assert backend == _core.backend()
+
+
+def test_a_named_semaphore_is_seen_though_nobody_keeps_it_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its name: to look into the mapping of another process takes more than being its user."""
+    opened = []
+
+    def cautious(path: str) -> int:
+        opened.append(path)
+        if "map_files" in path or path.endswith("/mem"):
+            raise PermissionError(path)
+        return os.open(path, os.O_RDONLY)
+
+    monkeypatch.setattr(processes, "_open", cautious)
+    monkeypatch.setenv("ALTSEM_DIR", str(tmp_path))
+    name = f"/seen-{os.getpid()}"
+    made = altsem.SemLock(1, 1, 1, name, False)
+    made.acquire()
+    shown = own_view(made)
+    assert (shown["type"], shown["owner"]["pid"]) == ("Lock", os.getpid())
+    assert any(path.endswith(f"sem.{name[1:]}") for path in opened)
+    altsem.sem_unlink(name)
+    # Another one may have the name now.
+    again = altsem.SemLock(1, 1, 1, name, False)
+    assert own_view(again)["held"] is False
+    with pytest.raises(ValueError, match="unpack"):
+        own_view(made)
+    altsem.sem_unlink(name)
 
 
 def test_another_pid_namespace_cannot_be_judged(run_script: Any) -> None:

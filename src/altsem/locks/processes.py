@@ -2,7 +2,8 @@
 
 A segment is a memfd, or a file without a name: what leads to it is a descriptor of a process that
 has it open (reading it takes no more than being the same user), else the mapping itself (for which
-the kernel wants more).
+the kernel wants more).  A named semaphore is a file with a name, which nobody keeps open: the name
+leads to it, as long as it is there.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+_GONE = " (deleted)"  # what the kernel writes behind a name that was removed
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,9 @@ def open_source(mapping: Mapping) -> Source:
     fd = next(_descriptors(mapping), None)
     if fd is not None:
         return Source(fd, 0)
+    with contextlib.suppress(OSError):
+        for path in _names(mapping):
+            return Source(_open(path), 0)
     where = f"{mapping.start:x}-{mapping.end:x}"
     with contextlib.suppress(OSError):
         return Source(_open(f"/proc/{mapping.pid}/map_files/{where}"), 0)
@@ -122,6 +129,25 @@ def _descriptors(mapping: Mapping) -> Iterator[int]:
                 not mapping.is_memfd or os.stat(path).st_ino == mapping.inode
             ):
                 yield _open(path)
+
+
+def _names(mapping: Mapping) -> list[str]:
+    """By which the mapped file can be opened.  Raises OSError."""
+    if mapping.is_memfd:
+        return []
+    path = f"/proc/{mapping.pid}/root{mapping.path}"
+    if not path.endswith(_GONE):
+        return [path]
+    # Who made a named semaphore has mapped it before it had its name, and is never told it.
+    folder, _, name = path.rpartition("/")
+    if not name.startswith("#"):
+        return []
+    with os.scandir(folder) as entries:
+        return [
+            entry.path
+            for entry in entries
+            if entry.name.startswith("sem.") and entry.inode() == mapping.inode
+        ]
 
 
 def _open(path: str) -> int:
