@@ -10,6 +10,7 @@ import ctypes
 import importlib.util
 import os
 import pickle
+import select
 import signal
 import threading
 import time
@@ -104,7 +105,10 @@ class Child:
         self._pipe.close()
         return self._status
 
-    def result(self) -> Any:
+    def result(self, limit: float | None = None) -> Any:
+        """What the work returned.  An error if that takes longer than `limit` seconds."""
+        if not select.select([self._pipe], [], [], limit)[0]:
+            raise ChildError(f"the child has not answered within {limit} s")
         try:
             # Not up to the end of the pipe: a grandchild may have it open.
             good, answer = pickle.load(self._pipe)

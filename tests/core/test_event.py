@@ -52,12 +52,13 @@ def test_a_deadline_ends_the_wait_and_leaves_nothing(kit: Kit) -> None:
 
 def test_set_wakes_all_in_all_processes(kit: Kit, crew: Crew) -> None:
     event = kit.event()
-    everybody = [crew.child(wait, event) for _ in range(3)] + [
-        crew.task(wait, event) for _ in range(3)
+    work = kit.telling(wait)
+    everybody = [crew.child(work, event) for _ in range(3)] + [
+        crew.task(work, event) for _ in range(3)
     ]
     until(lambda: event.waiters() == 6 and all(one.asleep() for one in everybody))
     assert event.event_set() == OK
-    assert [one.result() for one in everybody] == [OK] * 6
+    assert kit.woken(*everybody) == [OK] * 6
     assert event.waiters() == 0
 
 
@@ -122,11 +123,11 @@ def test_set_in_a_signal_handler_of_the_waiter_ends_its_wait(kit: Kit, crew: Cre
 
 def test_a_killed_waiter_stays_counted_and_blocks_nobody(kit: Kit, crew: Crew) -> None:
     event = kit.event()
-    dead, alive = crew.child(wait, event), crew.child(wait, event)
+    dead, alive = crew.child(wait, event), crew.child(kit.telling(wait), event)
     until(lambda: event.waiters() == 2 and dead.asleep() and alive.asleep())
     dead.kill()
     event.event_set()
-    assert alive.result() == OK and event.waiters() == 1
+    assert kit.woken(alive) == [OK] and event.waiters() == 1
     event.event_clear()
     assert wait(event, kit.deadline(0.01)) == ETIMEDOUT
 

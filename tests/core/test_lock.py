@@ -118,12 +118,14 @@ def test_a_lock_born_taken_belongs_to_nobody_until_released(kit: Kit) -> None:
         assert lock.lock_try() == OK and lock.lock_is_mine()
 
 
-def test_a_release_wakes_a_waiter_of_another_process(lock: Thing, crew: Crew) -> None:
+def test_a_release_wakes_a_waiter_of_another_process(kit: Kit, lock: Thing, crew: Crew) -> None:
     lock.lock_try()
-    child = crew.child(lambda: (lock.wait(), lock.lock_is_mine(), lock.lock_release()))
+    child = crew.child(
+        kit.telling(lambda: (lock.wait(), lock.lock_is_mine(), lock.lock_release()))
+    )
     until(lambda: lock.waiters() == 1 and child.asleep())
     assert lock.lock_release() == OK
-    assert child.result() == (OK, 1, OK)
+    assert kit.woken(child) == [(OK, 1, OK)]
     assert owner(lock) == FREE_STATE and lock.waiters() == 0
 
 
@@ -139,7 +141,9 @@ def test_a_signal_ends_the_sleep_and_leaves_nothing(lock: Thing, crew: Crew) -> 
         assert lock.image() == before
 
 
-def test_a_killed_waiter_stays_counted_and_blocks_nobody(lock: Thing, crew: Crew) -> None:
+def test_a_killed_waiter_stays_counted_and_blocks_nobody(
+    kit: Kit, lock: Thing, crew: Crew
+) -> None:
     lock.lock_try()
     dead = crew.child(lock.wait)
     until(lambda: lock.waiters() == 1 and dead.asleep())
@@ -149,10 +153,10 @@ def test_a_killed_waiter_stays_counted_and_blocks_nobody(lock: Thing, crew: Crew
         assert (lock.lock_try(), lock.lock_release()) == (OK, OK)
     assert lock.waiters() == 1
     lock.lock_try()
-    alive = crew.child(lock.wait)
+    alive = crew.child(kit.telling(lock.wait))
     until(lambda: lock.waiters() == 2 and alive.asleep())
     lock.lock_release()
-    assert alive.result() == OK and lock.waiters() == 1
+    assert kit.woken(alive) == [OK] and lock.waiters() == 1
 
 
 def test_a_killed_holder_is_still_named(lock: Thing, crew: Crew) -> None:
