@@ -120,9 +120,7 @@ def test_a_lock_born_taken_belongs_to_nobody_until_released(kit: Kit) -> None:
 
 def test_a_release_wakes_a_waiter_of_another_process(kit: Kit, lock: Thing, crew: Crew) -> None:
     lock.lock_try()
-    child = crew.child(
-        kit.telling(lambda: (lock.wait(), lock.lock_is_mine(), lock.lock_release()))
-    )
+    child = crew.child(kit.telling(lambda: (lock.wait(), lock.lock_is_mine(), lock.lock_release())))
     until(lambda: lock.waiters() == 1 and child.asleep())
     assert lock.lock_release() == OK
     assert kit.woken(child) == [(OK, 1, OK)]
@@ -141,9 +139,7 @@ def test_a_signal_ends_the_sleep_and_leaves_nothing(lock: Thing, crew: Crew) -> 
         assert lock.image() == before
 
 
-def test_a_killed_waiter_stays_counted_and_blocks_nobody(
-    kit: Kit, lock: Thing, crew: Crew
-) -> None:
+def test_a_killed_waiter_stays_counted_and_blocks_nobody(kit: Kit, lock: Thing, crew: Crew) -> None:
     lock.lock_try()
     dead = crew.child(lock.wait)
     until(lambda: lock.waiters() == 1 and dead.asleep())
