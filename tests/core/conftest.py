@@ -13,6 +13,7 @@ import pytest
 
 from core.crew import Crew, load
 from core.kit import Kit
+from core.patient import BACKENDS, Gather, People, without_slices
 
 CSRC = Path(__file__).resolve().parents[2] / "csrc"
 
@@ -108,6 +109,26 @@ def crew() -> Iterator[Crew]:
     crew = Crew()
     yield crew
     crew.close()
+
+
+@pytest.fixture(scope="session", params=BACKENDS)
+def _patient_core(
+    request: pytest.FixtureRequest, core: ModuleType, tmp_path_factory: pytest.TempPathFactory
+) -> Kit:
+    return without_slices(core, request.param, tmp_path_factory.mktemp("copy"))
+
+
+@pytest.fixture
+def patient(_patient_core: Kit) -> Iterator[Kit]:
+    """As `kit`, where slices never end and nobody spins."""
+    yield _patient_core
+    _patient_core.close()
+
+
+@pytest.fixture(params=["processes", "threads"])
+def gather(request: pytest.FixtureRequest, crew: Crew) -> Gather:
+    """Starts processes, or threads, that do the works it is given."""
+    return lambda *works: People(crew, request.param, list(works))
 
 
 @pytest.fixture

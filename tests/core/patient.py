@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from core.crew import Crew, load, state_of
-from core.kit import Kit
+from core.crew import Crew, load, state_of, until
+from core.kit import FOREVER, OK, Kit
 
 # Filelock's sleepers poll, and need no wake.
 BACKENDS = ("futex", "sysv")
+EVERYBODY = 2**32 - 1
 # Far beyond what anything here takes, and short enough for the many runs of `make mutants`.
 LIMIT = float(os.environ.get("ALTSEM_TEST_PATIENCE", "20"))
 
@@ -62,3 +63,39 @@ class People:
 def _in_threads(works: list[Callable[[], Any]]) -> list[Any]:
     crew = Crew()
     return [task.result() for task in [crew.task(work) for work in works]]
+
+
+Gather = Callable[..., People]
+
+
+class Room:
+    """A condition with its lock, and how many have come back from it."""
+
+    def __init__(self, kit: Kit) -> None:
+        self.kit, self.cond, self.lock, self.back = kit, kit.cond(), kit.lock(), kit.sem()
+
+    def waiter(self, deadline: int = FOREVER) -> bool:
+        assert self.lock.wait() == OK
+        good = self.wait(deadline)
+        assert self.lock.lock_release() == OK
+        self.back.post()
+        return good
+
+    def wait(self, deadline: int = FOREVER) -> bool:
+        """The lock is held, before and after."""
+        ticket = self.kit.out("uint32_t")
+        assert self.cond.cond_enter(ticket) == OK
+        assert self.lock.lock_release() == OK
+        answer = self.cond.persist("cond_sleep", ticket[0], deadline)
+        assert self.lock.wait() == OK
+        return answer == OK or self.cond.cond_leave(ticket[0]) == 1
+
+    def notify(self, n: int) -> int:
+        assert self.lock.wait() == OK
+        done = int(self.cond.cond_notify(n))
+        assert self.lock.lock_release() == OK
+        return done
+
+    def full(self, number: int, *people: People) -> None:
+        """Until so many are inside, and everybody sleeps who has not come back."""
+        until(lambda: self.cond.cond_waiters() == number and all(p.asleep() for p in people))

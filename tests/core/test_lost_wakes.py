@@ -7,37 +7,22 @@ second, or a look at the word before the sleep, would make good.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 from core.crew import Crew, until
-from core.kit import EPIPE, ETIMEDOUT, FOREVER, LOCK, NOW, OK, RLOCK, Kit, Thing
-from core.patient import BACKENDS, LIMIT, People, without_slices
+from core.kit import EPIPE, ETIMEDOUT, FOREVER, LOCK, NOW, OK, RLOCK, Kit
+from core.patient import EVERYBODY, LIMIT, Gather, Room
+from core.test_barrier import arrive, party
+from core.test_event import wait as wait_for
 
 pytestmark = pytest.mark.limit(60)
 
-Gather = Callable[..., People]
-
-
-@pytest.fixture(scope="module", params=BACKENDS)
-def patient(
-    request: pytest.FixtureRequest, core: ModuleType, tmp_path_factory: pytest.TempPathFactory
-) -> Kit:
-    return without_slices(core, request.param, tmp_path_factory.mktemp("copy"))
-
 
 @pytest.fixture
-def kit(patient: Kit) -> Iterator[Kit]:
-    yield patient
-    patient.close()
-
-
-@pytest.fixture(params=["processes", "threads"])
-def gather(request: pytest.FixtureRequest, crew: Crew) -> Gather:
-    return lambda *works: People(crew, request.param, list(works))
+def kit(patient: Kit) -> Kit:
+    return patient
 
 
 def test_here_a_sleep_has_no_end_but_a_wake_or_its_deadline(kit: Kit, crew: Crew) -> None:
@@ -174,10 +159,6 @@ def test_a_waiter_that_leaves_does_not_take_the_wake_along(kit: Kit, crew: Crew)
 # --- events ---------------------------------------------------------------------------------------
 
 
-def wait_for(event: Thing) -> int:
-    return int(event.persist("event_wait", event.event_now(), FOREVER))
-
-
 @pytest.mark.parametrize("pulse", [False, True], ids=["set", "pulse"])
 def test_setting_an_event_wakes_all(kit: Kit, gather: Gather, pulse: bool) -> None:
     event = kit.event()
@@ -211,42 +192,6 @@ def test_two_that_set_each_others_event_never_stop(kit: Kit, gather: Gather) -> 
 
 
 # --- conditions -----------------------------------------------------------------------------------
-
-
-class Room:
-    """A condition with its lock, and how many have come back from it."""
-
-    def __init__(self, kit: Kit) -> None:
-        self.kit, self.cond, self.lock, self.back = kit, kit.cond(), kit.lock(), kit.sem()
-
-    def waiter(self, deadline: int = FOREVER) -> bool:
-        assert self.lock.wait() == OK
-        good = self.wait(deadline)
-        assert self.lock.lock_release() == OK
-        self.back.post()
-        return good
-
-    def wait(self, deadline: int = FOREVER) -> bool:
-        """The lock is held, before and after."""
-        ticket = self.kit.out("uint32_t")
-        assert self.cond.cond_enter(ticket) == OK
-        assert self.lock.lock_release() == OK
-        answer = self.cond.persist("cond_sleep", ticket[0], deadline)
-        assert self.lock.wait() == OK
-        return answer == OK or self.cond.cond_leave(ticket[0]) == 1
-
-    def notify(self, n: int) -> int:
-        assert self.lock.wait() == OK
-        done = int(self.cond.cond_notify(n))
-        assert self.lock.lock_release() == OK
-        return done
-
-    def full(self, number: int, *people: People) -> None:
-        """Until so many are inside, and everybody sleeps who has not come back."""
-        until(lambda: self.cond.cond_waiters() == number and all(p.asleep() for p in people))
-
-
-EVERYBODY = 2**32 - 1
 
 
 @pytest.mark.parametrize("n", [1, 2, EVERYBODY])
@@ -348,23 +293,6 @@ def test_producers_and_consumers_never_stop(kit: Kit, gather: Gather) -> None:
 # --- barriers -------------------------------------------------------------------------------------
 
 
-def arrive(barrier: Thing, deadline: int = FOREVER) -> tuple[int, int, int]:
-    index, generation = barrier.kit.out("uint32_t"), barrier.kit.out("uint32_t")
-    answer = barrier.persist("barrier_arrive", deadline, index, generation)
-    return answer, index[0], generation[0]
-
-
-def party(barrier: Thing, deadline: int = FOREVER) -> int:
-    answer, index, generation = arrive(barrier, deadline)
-    if answer < 0:
-        return answer
-    if answer == 1:
-        answer = barrier.barrier_trip(generation)
-    else:
-        answer = barrier.persist("barrier_wait", generation, deadline)
-    return int(answer or index)
-
-
 def test_the_last_to_come_wakes_all_others(kit: Kit, gather: Gather) -> None:
     barrier = kit.barrier(4)
     for _ in range(3):
@@ -410,33 +338,3 @@ def test_who_came_too_early_for_the_next_generation_is_woken(
     else:
         getattr(barrier, "barrier_" + how)()
     assert people.results() == ([EPIPE] * 3 if how == "abort" else [0] * 3)
-
-
-# --- everything at once ---------------------------------------------------------------------------
-
-
-def test_all_of_them_together_never_stop(kit: Kit, gather: Gather) -> None:
-    room, barrier, sem, event, rounds, people = (
-        Room(kit), kit.barrier(4), kit.sem(2), kit.event(), 40, 4,
-    )  # fmt: skip
-
-    def work() -> None:
-        for _ in range(rounds):
-            assert sem.wait() == OK
-            assert room.lock.wait() == OK
-            # The last of a round lets the others go; who waits for it has left the semaphore.
-            room.back.post()
-            last = room.back.sem_value() % people == 0
-            assert sem.post() == OK
-            if last:
-                assert room.cond.cond_notify(EVERYBODY) == people - 1
-                event.event_set()
-            else:
-                assert room.wait()
-            assert room.lock.lock_release() == OK
-            assert wait_for(event) == OK
-            if party(barrier) == people - 1:
-                event.event_clear()
-            party(barrier)
-
-    gather(*[work] * people).results()
