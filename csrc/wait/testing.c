@@ -38,4 +38,6 @@ void altsem_slept(int result, int slice, int64_t until) {
     sleeps.last = (int32_t)end;
     if (slice) sleeps.slice_end = until;
 }
+
+void altsem_woke(void) { sleeps.wakes++; }
 #endif

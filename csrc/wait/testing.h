@@ -5,7 +5,7 @@
  * ALTSEM_TEST_BUILD
  *   - reads ALTSEM_TEST_NO_SLICES when it is loaded: set to 1, a slice lasts a day and nobody spins,
  *     and a wake that is lost hangs;
- *   - tells the calling thread how its sleeps ended.
+ *   - tells the calling thread how its sleeps ended, and how many wakes it has made.
  * What is shipped has none of this: without that macro all here are constants, or nothing.
  */
 #ifndef ALTSEM_WAIT_TESTING_H
@@ -31,6 +31,7 @@ typedef struct altsem_sleeps {
     uint64_t ended[6]; /* how many, by enum altsem_end */
     int32_t last;      /* -1: no sleep yet */
     int64_t slice_end; /* when the last slice that was slept to its end was over; 0: none was */
+    uint64_t wakes;    /* calls of altsem_wake */
 } altsem_sleeps;
 
 /* The calling thread's own; `forget` has it start at none. */
@@ -40,6 +41,7 @@ int64_t altsem_slice(void);
 int altsem_may_spin(void);
 /* `result` as altsem_backend_ops.sleep gives it, and whether it was the end of a slice. */
 void altsem_slept(int result, int slice, int64_t until);
+void altsem_woke(void);
 
 #else
 
@@ -48,6 +50,7 @@ static inline int altsem_may_spin(void) { return 1; }
 static inline void altsem_slept(int result, int slice, int64_t until) {
     (void)result, (void)slice, (void)until;
 }
+static inline void altsem_woke(void) {}
 
 #endif
 #endif

@@ -129,6 +129,7 @@ int altsem_sleep(altsem_segment *segment, altsem_slot *slot, enum altsem_which w
 void altsem_wake(altsem_segment *segment, altsem_slot *slot, enum altsem_which which, uint32_t n) {
     const altsem_backend_ops *ops = atomic_load_explicit(&chosen, memory_order_relaxed);
     int saved = errno; /* a post may run in a signal handler */
+    altsem_woke();
     ops->wake(segment, slot, which, n);
     errno = saved;
 }

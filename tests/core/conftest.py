@@ -31,7 +31,9 @@ uint64_t altsem_id_of(uint32_t pid);
 uint32_t altsem_pid_namespace(void);
 int altsem_private_directory(const char *candidate, int create);
 const char *altsem_directory(unsigned i);
-typedef struct altsem_sleeps { uint64_t ended[6]; int32_t last; int64_t slice_end; } altsem_sleeps;
+typedef struct altsem_sleeps {
+    uint64_t ended[6]; int32_t last; int64_t slice_end; uint64_t wakes;
+} altsem_sleeps;
 const altsem_sleeps *altsem_test_sleeps(int forget);
 """
 HEADERS = (

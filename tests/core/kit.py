@@ -52,11 +52,12 @@ _WIDE = {"word", "holder", "word2", "magic", "size"}
 
 
 class Sleeps(NamedTuple):
-    """How the sleeps of a thread ended (csrc/wait/testing.h)."""
+    """How the sleeps of a thread ended, and the wakes it has made (csrc/wait/testing.h)."""
 
     ended: dict[str, int]
     last: str
     slice_end: int
+    wakes: int
 
     def by_a_wake(self, woken_at: int) -> bool:
         """Whether a wake ended the sleep of a thread that was asleep, and no slice, no deadline
@@ -171,7 +172,14 @@ class Kit:
     def sleeps(self, forget: bool = False) -> Sleeps:
         seen = self.lib.altsem_test_sleeps(forget)
         ended = {end: int(number) for end, number in zip(ENDS, seen.ended, strict=True)}
-        return Sleeps(ended, ENDS[seen.last] if seen.last >= 0 else "none", int(seen.slice_end))
+        last = ENDS[seen.last] if seen.last >= 0 else "none"
+        return Sleeps(ended, last, int(seen.slice_end), int(seen.wakes))
+
+    def wakes(self, work: Callable[[], Any]) -> int:
+        """How many calls of altsem_wake the calling thread makes in it."""
+        before = self.sleeps().wakes
+        work()
+        return self.sleeps().wakes - before
 
     def telling(self, work: Callable[..., Any]) -> Callable[..., tuple[Any, Sleeps]]:
         """The same work; returns also how its sleeps ended."""
