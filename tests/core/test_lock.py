@@ -281,3 +281,50 @@ def test_the_owner_is_told_so_that_a_reused_pid_is_not_taken_for_it(kit: Kit, cr
     lock.lock_try()
     assert lock.lock_owner_id() == kit.lib.altsem_self()
     assert crew.child(lock.lock_owner_id).result() == kit.lib.altsem_self()
+    lock.lock_release()
+    assert lock.lock_owner_id() == 0
+
+
+# --- who is woken ---------------------------------------------------------------------------------
+
+
+def test_a_release_makes_no_system_call_unless_somebody_has_to_be_woken(
+    kit: Kit, lock: Thing, crew: Crew
+) -> None:
+    lock.lock_try()
+    assert kit.wakes(lock.lock_release) == 0
+    lock.lock_try()
+    child = crew.child(lock.wait)
+    until(lambda: lock.waiters() == 1 and child.asleep())
+    child.stop()
+    assert kit.wakes(lock.lock_release) == 1
+    # It is on its way, and has not looked yet.
+    lock.lock_try()
+    assert kit.wakes(lock.lock_release) == 0
+    child.signal(signal.SIGCONT)
+    assert child.result() == OK
+
+
+def test_of_two_releases_at_once_one_is_too_many(kit: Kit, crew: Crew) -> None:
+    """Both see it held; only one of the two steps is made."""
+    lock, turn, done, rounds = kit.lock(), kit.sem(), kit.sem(), 8000
+
+    def other() -> int:
+        good = 0
+        for number in range(1, rounds + 1):
+            while turn.peek("holder") != number:
+                os.sched_yield()
+            good += lock.lock_release() == OK
+            done.poke("holder", number)
+        return good
+
+    child, good = crew.child(other), 0
+    for number in range(1, rounds + 1):
+        assert lock.lock_try() == OK
+        turn.poke("holder", number)
+        for _ in range(number % 40):  # the other one takes a moment to see it, too
+            pass
+        good += lock.lock_release() == OK
+        while done.peek("holder") != number:
+            os.sched_yield()
+    assert good + child.result() == rounds

@@ -6,6 +6,7 @@ second, or a look at the word before the sleep, would make good.
 
 from __future__ import annotations
 
+import select
 import signal
 from typing import Any
 
@@ -32,6 +33,39 @@ def test_here_a_sleep_has_no_end_but_a_wake_or_its_deadline(kit: Kit, crew: Crew
     answer, sleeps = child.result(LIMIT)
     assert answer == ETIMEDOUT
     assert (sleeps.ended["slice"], sleeps.ended["deadline"]) == (0, 1)
+
+
+@pytest.mark.parametrize("kind", ["sem", "lock", "cond"])
+def test_nobody_is_woken_in_vain(kit: Kit, crew: Crew, kind: str) -> None:
+    """What can serve one wakes one: everybody sleeps once, and comes back once."""
+    thing, lock = getattr(kit, kind)(), kit.lock()
+
+    def work() -> Any:
+        if kind != "cond":
+            return thing.wait()
+        ticket = kit.out("uint32_t")
+        assert (lock.wait(), thing.cond_enter(ticket), lock.lock_release()) == (OK, OK, OK)
+        kit.sleeps(forget=True)
+        return thing.persist("cond_sleep", ticket[0], FOREVER)
+
+    def waiting() -> int:
+        return int(thing.cond_waiters() if kind == "cond" else thing.waiters())
+
+    wake = {"sem": thing.post, "lock": thing.lock_release, "cond": lambda: thing.cond_notify(1)}
+    if kind == "lock":
+        thing.lock_try()
+    people = [crew.child(kit.telling(work)) for _ in range(4)]
+    until(lambda: waiting() == 4 and all(child.asleep() for child in people))
+    told, left = [], list(people)
+    while left:
+        wake[kind]()
+        until(lambda: any(select.select([c._pipe], [], [], 0)[0] for c in left))
+        (child,) = (c for c in left if select.select([c._pipe], [], [], 0)[0])
+        left.remove(child)
+        told.append(child.result(LIMIT))
+        until(lambda: all(c.asleep() for c in left), "the others sleep")
+    assert [answer for answer, _ in told] == [OK] * 4
+    assert [sleeps.ended["woken"] for _, sleeps in told] == [1] * 4
 
 
 # --- semaphores -----------------------------------------------------------------------------------

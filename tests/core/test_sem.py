@@ -267,6 +267,19 @@ def test_racing_posts_of_many_never_pass_the_bound(kit: Kit, crew: Crew) -> None
     assert max(highest for _, highest in results) <= bound
 
 
+def test_a_post_makes_no_system_call_unless_somebody_waits(kit: Kit, crew: Crew) -> None:
+    sem = kit.sem()
+    assert kit.wakes(sem.post) == 0
+    sem.sem_try()
+    child = crew.child(sem.wait)
+    until(lambda: sem.waiters() == 1 and child.asleep())
+    child.stop()
+    # Each of them, whether the waiter is on its way or not: a post can serve another.
+    assert [kit.wakes(sem.post) for _ in range(3)] == [1, 1, 1]
+    child.signal(signal.SIGCONT)
+    assert child.result() == OK
+
+
 def test_a_barging_taker_leaves_the_sleeper_asleep_and_counted(kit: Kit, crew: Crew) -> None:
     sem, stop = kit.sem(), threading.Event()
     task = crew.task(kit.telling(sem.wait))

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mutants import explained, plan
-from mutants.bed import NOTICED, REFUSED, SAME, SURVIVED, Bed
+from mutants.bed import NOTICED, REFUSED, SAME, SURVIVED, Bed, NotSoundError
 from mutants.operators import ALWAYS, Mutant, mutants
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,7 +53,11 @@ def main(arguments: list[str] | None = None) -> int:
             print(mutant)
         print(f"{len(chosen)} of {len(every)}")
         return 0
-    results = run(chosen, tests, entries, options)
+    try:
+        results = run(chosen, tests, entries, options)
+    except NotSoundError as error:
+        print(error)
+        return 2
     stale = [name for name in entries.keys() - {m.id for m in every}
              if entries[name].path.endswith(".py") == options.python]  # fmt: skip
     return report(chosen, results, entries, stale, bool(options.only))

@@ -26,6 +26,10 @@ SAME, REFUSED = "the same code", "does not compile"
 NOTICED = (KILLED, TIMED_OUT)
 
 
+class NotSoundError(Exception):
+    """Without a fault the tests fail: nothing can be said of those with one."""
+
+
 class Bed:
     def __init__(self, root: Path) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="mutants-"))
@@ -146,7 +150,7 @@ class Bed:
         report, start = self.tree / "report.xml", time.monotonic()
         outcome, said = self.run(tests, limit, f"--junitxml={report}")
         if outcome != SURVIVED:
-            raise AssertionError(f"the tests do not pass on sound code ({outcome}):\n{said}")
+            raise NotSoundError(f"{said}\nThe tests do not pass on sound code: {outcome}.")
         took = dict.fromkeys(tests, 0.0)
         for case in ET.parse(report).iter("testcase"):
             name = case.get("classname", "").replace(".", "/")
