@@ -139,6 +139,20 @@ def test_a_signal_ends_the_sleep_and_leaves_nothing(lock: Thing, crew: Crew) -> 
         assert lock.image() == before
 
 
+def test_a_lock_freed_while_a_signal_ends_the_sleep_is_taken(lock: Thing, crew: Crew) -> None:
+    """A sleep that failed is answered only after one more look."""
+    crew.handle(signal.SIGUSR1)
+    lock.lock_try()
+    child = crew.child(lambda: (lock.lock_wait(FOREVER), lock.lock_is_mine()))
+    until(lambda: lock.waiters() == 1 and child.asleep())
+    child.stop()
+    lock.lock_release()
+    child.signal(signal.SIGUSR1)
+    child.signal(signal.SIGCONT)
+    assert child.result() == (OK, 1)
+    assert (lock.waiters(), lock.peek("word") >> 30 & 1) == (0, 0), "neither waiter nor WOKEN"
+
+
 def test_a_killed_waiter_stays_counted_and_blocks_nobody(kit: Kit, lock: Thing, crew: Crew) -> None:
     lock.lock_try()
     dead = crew.child(lock.wait)

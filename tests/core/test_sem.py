@@ -112,6 +112,20 @@ def test_a_signal_ends_the_sleep_and_leaves_nothing(kit: Kit, crew: Crew) -> Non
         assert sem.image() == before
 
 
+def test_a_token_that_comes_while_a_signal_ends_the_sleep_is_taken(kit: Kit, crew: Crew) -> None:
+    """A sleep that failed is answered only after one more look."""
+    crew.handle(signal.SIGUSR1)
+    sem = kit.sem()
+    child = crew.child(lambda: sem.sem_wait(FOREVER))
+    until(lambda: sem.waiters() == 1 and child.asleep())
+    child.stop()
+    sem.post()
+    child.signal(signal.SIGUSR1)
+    child.signal(signal.SIGCONT)
+    assert child.result() == OK
+    assert (sem.sem_value(), sem.waiters()) == (0, 0)
+
+
 def test_an_interrupted_wait_goes_on_with_the_same_deadline(kit: Kit, crew: Crew) -> None:
     crew.handle(signal.SIGUSR1)
     sem = kit.sem()
