@@ -6,6 +6,7 @@ every second, and so on.
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 import shutil
@@ -52,7 +53,7 @@ def kills(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_scenario_is_run(kills: Path) -> None:
     listed = subprocess.run([kills], capture_output=True, text=True, check=True).stdout.split()
-    assert sorted(listed) == sorted(sum(CALLS.values(), []))
+    assert sorted(listed) == sorted(itertools.chain(*CALLS.values()))
 
 
 @pytest.mark.parametrize("backend", ["futex", "sysv", "filelock"])
@@ -86,9 +87,7 @@ def test_one_that_was_stopped_while_the_numbers_came_round_hurts_nobody(
     kills: Path, call: str
 ) -> None:
     """4096 groups of a condition, 65536 generations of a barrier: the numbers are whole."""
-    done = subprocess.run(
-        [kills, f"overtaken-{call}"], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([kills, f"overtaken-{call}"], capture_output=True, text=True, check=False)
     if done.returncode == 77:
         pytest.skip("processes cannot be traced here")
     assert (done.returncode, done.stdout) == (0, ""), done

@@ -90,7 +90,7 @@ def telling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kit]:
     """A core that says when it has unlocked its mutex."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CFLAGS", "-DTELL_UNLOCK")
-        patch.setenv("LDFLAGS", "-Wl,--wrap=pthread_mutex_unlock")
+        patch.setenv("LDFLAGS", "-Wl,--wrap=altsem_mutex_unlock")
         kit = Kit(load(build(tmp_path_factory.mktemp("telling"))))
     yield kit
     kit.close()

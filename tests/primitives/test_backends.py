@@ -449,8 +449,8 @@ def test_clean_where_nothing_can_be_seen(sandbox: Callable[..., str]) -> None:
 def test_a_notification_that_comes_with_an_error_is_not_swallowed(
     sandbox: Callable[..., str], kind: str
 ) -> None:
-    """The waiter finds no means to sleep, and waits for its lock.  A notification given then is acted
-    on by it, or was given to nobody."""
+    """The waiter finds no means to sleep, and waits for its lock.  A notification given then is
+    acted on by it, or was given to nobody."""
     said = sandbox(
         f"""
 import altsem, threading

@@ -135,7 +135,7 @@ def times_out_and_is_interrupted(condition: Any, early: Threads) -> bool:
 
     condition.acquire()
     join = aside(others)
-    with pytest.raises(Interrupted):
+    with pytest.raises(Interrupted):  # noqa: PT012
         try:
             condition.wait(0.1)
         finally:
@@ -195,7 +195,7 @@ def test_a_notification_that_its_waiter_cannot_act_on_goes_to_the_next(
 
     condition.acquire()
     join = aside(others)
-    with pytest.raises(Interrupted):
+    with pytest.raises(Interrupted):  # noqa: PT012
         try:
             condition.wait(GENEROUS)
         finally:
