@@ -3,6 +3,7 @@ make for our contexts is ours, and for everybody else they are what they were.""
 
 from __future__ import annotations
 
+import inspect
 import multiprocessing
 import os
 import pickle
@@ -64,6 +65,13 @@ print(len(before))
 def test_their_signatures_are_for_everybody_what_they_were(run_script: Script) -> None:
     done = run_script(LOOK)
     assert (done.stdout, done.stderr) == ("11\n", "")
+
+
+def test_the_processes_of_our_contexts_take_the_arguments_of_native_ones(ctx: Any) -> None:
+    ours, theirs = ctx.Process, multiprocessing.get_context(str(ctx.get_start_method())).Process
+    assert inspect.signature(ours) == inspect.signature(theirs)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'traget'"):
+        ours(traget=print)
 
 
 @needs_native

@@ -8,7 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import sys
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 from multiprocessing import context as _context
 from multiprocessing import process, reduction
 from types import FrameType
@@ -149,6 +149,8 @@ class _Child:
     _target: typing.Any
     _args: tuple[typing.Any, ...]
 
+    # Whoever asks for the signature is shown that one.
+    @wraps(process.BaseProcess.__init__)  # type: ignore[misc]
     def __init__(self, *args: typing.Any, **kwargs: typing.Any) -> None:
         super().__init__(*args, **kwargs)
         managers = sys.modules.get("multiprocessing.managers")
