@@ -136,7 +136,7 @@ def test_an_identity_that_is_scribbled_over_changes_nothing_here(
     kit: Kit, descriptors: list[int]
 ) -> None:
     """Others can write the header; what is known of a segment is a copy."""
-    fd = forged(image(kit, kit.sem()), descriptors)
+    fd = forged(damage(kit, image(kit, kit.sem()), "foreign", 0), descriptors)
     before = kit.lib.altsem_segment_count()
     _, segment, _ = kit.attach(fd)
     identity = kit.identity(segment)
@@ -166,7 +166,9 @@ def test_references_keep_a_segment_and_the_last_one_lets_it_go(
 
 
 def test_identities_are_different_and_not_zero(kit: Kit) -> None:
-    things = [kit.sem() for _ in range(200)]
+    things = [kit.sem()]
+    while things[-1].segment == things[0].segment:  # as large as those of earlier tests together
+        things.append(kit.sem())
     segments = {thing.segment for thing in things}
     identities = {kit.identity(segment) for segment in segments}
     assert len(identities) == len(segments) > 1 and bytes(16) not in identities
@@ -307,7 +309,7 @@ def test_a_segment_that_is_refused_does_not_choose_the_backend_and_is_not_touche
 ) -> None:
     sem = kit.sem()
     filelock = 3
-    data = damage(kit, image(kit, sem), "backend", filelock)
+    data = damage(kit, damage(kit, image(kit, sem), "backend", filelock), "foreign", 0)
     # Of another PID namespace: who accepts it leaves a mark in it.
     fd = forged(damage(kit, data, "pid_namespace", 1), descriptors)
     path = f"/proc/{os.getpid()}/fd/{fd}"

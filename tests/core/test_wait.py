@@ -72,15 +72,15 @@ def test_every_sleep_ends_after_a_slice_and_leaves_nothing(kit: Kit, crew: Crew)
     sem, lock, event, cond = kit.sem(), kit.lock(0), kit.event(), kit.cond()
     barrier, full = kit.barrier(2), kit.barrier(1)
     cond.cond_enter(ticket)
-    assert barrier.barrier_arrive(NOW, index, index) == 0
-    assert full.barrier_arrive(NOW, index, index) == 1
+    assert barrier.barrier_arrive(0, NOW, index, index) == 0
+    assert full.barrier_arrive(1, NOW, index, index) == 1
     sleepers = {
         sem: lambda: sem.sem_wait(FOREVER),
         lock: lambda: lock.lock_wait(kit.deadline(1000.0)),
         event: lambda: event.event_wait(0, FOREVER),
         cond: lambda: cond.cond_sleep(ticket[0], FOREVER),
         barrier: lambda: barrier.barrier_wait(0, FOREVER),
-        full: lambda: full.barrier_arrive(FOREVER, index, index),
+        full: lambda: full.barrier_arrive(1, FOREVER, index, index),
     }
     before = {thing: thing.image() for thing in sleepers}
     tasks = [crew.task(sleep) for sleep in sleepers.values()]

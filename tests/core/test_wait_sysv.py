@@ -704,7 +704,7 @@ def test_no_room_is_an_error_that_leaves_nothing(library: Callable[[], Backend])
         ticket, index, generation = (backend.ffi.new("uint32_t *") for _ in range(3))
         Path("/proc/sys/kernel/sem").write_text("250 32000 32 0")
         assert lib.altsem_cond_enter(cond.slot, ticket) == 0
-        assert lib.altsem_barrier_arrive(*meet, FOREVER, index, generation) == 0
+        assert lib.altsem_barrier_arrive(*meet, 0, FOREVER, index, generation) == 0
         answers = [
             sem.once(),
             lib.altsem_lock_wait(lock.segment, lock.slot, FOREVER),
@@ -714,7 +714,7 @@ def test_no_room_is_an_error_that_leaves_nothing(library: Callable[[], Backend])
         ]
         assert answers == [-errno.ENOSPC] * 5, answers
         assert lib.altsem_cond_leave(cond.slot, ticket[0]) == 0
-        lib.altsem_barrier_withdraw(barrier.slot, generation[0])
+        lib.altsem_barrier_withdraw(*meet, generation[0])
         left = [s.waiters() for s in (sem, lock, event)] + [s.sleepers for s in (sem, lock, event)]
         left += [lib.altsem_cond_waiters(cond.slot), lib.altsem_barrier_waiting(barrier.slot)]
         assert not any(left), left
