@@ -9,7 +9,7 @@ import pytest
 
 from core.conftest import build
 from core.crew import Crew, load
-from core.kit import COND, EINVAL, EVENT, FIRST, FREE, OK, PAGE, SEM, VALUE_MAX, Kit, Thing
+from core.kit import EINVAL, EVENT, FIRST, FREE, OK, PAGE, SEM, VALUE_MAX, Kit, Thing
 
 PER_PAGE = PAGE // 64 - 2
 
@@ -43,15 +43,17 @@ def test_a_slot_is_a_cache_line_of_its_own_and_starts_clean(kit: Kit) -> None:
     assert len({thing.address for thing in things}) == 100
     assert all(thing.address % 64 == 0 and thing.offset >= FIRST for thing in things)
     thing = things[50]
-    for field in ("word", "holder", "again", "word2", "current", "joining"):
-        thing.poke(field, 2**32 - 1)
-    thing.free()
+    address = thing.address
     for kind in range(1, 7):
-        again = kit.new(kind, 0, 2)
-        # A condition has the group that new waiters join in the place of the holder.
-        first = 1 << 32 if kind == COND else 0
-        assert (again.peek("holder"), again.peek("again"), again.waiters()) == (first, 0, 0)
-        assert (again.slot_type(), again.slot_maxvalue()) == (kind, 2)
+        kit.ffi.buffer(kit.ffi.cast("char *", thing.slot), 64)[:] = b"\x5a" * 64
+        thing.poke("state", SEM)
+        thing.poke("born", things[0].peek("born"))
+        thing.poke("next", 0)
+        thing.free()
+        thing, other = kit.new(kind, 0, 2), kit.new(kind, 0, 2)
+        assert thing.address == address != other.address  # which nobody has had
+        assert thing.image() == other.image()
+        assert (thing.slot_type(), thing.slot_maxvalue()) == (kind, 2)
 
 
 def test_a_slot_that_nobody_else_knew_is_used_again(kit: Kit) -> None:
