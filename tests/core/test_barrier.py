@@ -474,6 +474,32 @@ def test_the_last_one_is_not_taken_for_dead_while_it_is_stopped_or_cannot_be_jud
     assert barrier.barrier_wait(generation, FOREVER) == EPIPE
 
 
+def test_the_last_one_is_dead_when_its_number_is_that_of_another_process(
+    kit: Kit, crew: Crew
+) -> None:
+    """Nobody has waited meanwhile: the number was given to a thread that lives for ever."""
+    barrier = kit.barrier(1)
+    other = crew.child(signal.pause)
+    last = in_action(barrier, crew, 0)
+    signature = barrier.peek("holder")
+    last.kill()
+    who = (1 << 23) - 1 << 40
+    barrier.poke("word", barrier.peek("word") & ~who | other.pid << 40)
+    # Not signed, or signed by one that came too late for its own generation.
+    for unknown in (0, signature + (1 << 32), signature - (1 << 32) & (1 << 64) - 1):
+        barrier.poke("holder", unknown)
+        assert arrive_once(barrier) == EINTR
+    barrier.poke("holder", signature)
+    assert arrive_once(barrier) == EPIPE
+    assert barrier.barrier_broken() == 1
+
+
+def arrive_once(barrier: Thing) -> int:
+    """For a slice at most."""
+    index, generation = barrier.kit.out("uint32_t"), barrier.kit.out("uint32_t")
+    return int(barrier.barrier_arrive(ACTION, FOREVER, index, generation))
+
+
 # --- a party that withdraws -----------------------------------------------------------------------
 
 
