@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import os
 import signal
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
-from core.crew import Child, Crew, until
+from core import sandbox
+from core.crew import Child, Crew, state_of, until
 from core.kit import (
     BARRIER,
     EAGAIN,
@@ -471,6 +474,38 @@ def test_the_last_one_is_not_taken_for_dead_while_it_is_stopped_or_cannot_be_jud
     foreign[:] = b"\1\0\0\0"
     assert barrier.barrier_wait(generation, FOREVER) == EINTR
     foreign[:] = bytes(4)
+    assert barrier.barrier_wait(generation, FOREVER) == EPIPE
+
+
+def test_the_last_one_in_another_pid_namespace_is_never_taken_for_dead(
+    kit: Kit, crew: Crew
+) -> None:
+    """Here nobody has the number that it has there."""
+    barrier = kit.barrier(2)
+    _, _, generation = arrive(barrier)
+
+    def act() -> None:
+        if Path(f"/proc/{os.getpid()}").exists():  # /proc is that of the test still
+            Child(act).result()
+        arrive(barrier)
+        signal.pause()
+
+    def elsewhere() -> str:
+        try:
+            sandbox.unshare(sandbox.NEW_PID)
+        except OSError:
+            return "no PID namespaces are permitted here"
+        Child(act).result()
+        return "ended"
+
+    child = crew.child(elsewhere)
+    until(lambda: barrier.peek("word") >> 63 or state_of(child.pid) in ("", "Z"))
+    if not barrier.peek("word") >> 63:
+        pytest.skip(child.result())
+    answer = barrier.barrier_wait(generation, FOREVER)
+    kit.header_field(barrier, "foreign")[:] = bytes(4)  # the next tests use this segment too
+    assert (answer, barrier.barrier_broken()) == (EINTR, 0)
+    barrier.barrier_abort()
     assert barrier.barrier_wait(generation, FOREVER) == EPIPE
 
 
