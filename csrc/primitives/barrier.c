@@ -55,7 +55,7 @@
 #include "wait/wait.h"
 
 #define CLOSED (UINT64_C(1) << 63)
-#define MOST UINT32_C(0x7fffff) /* arrivals that can be counted; twice as many as threads */
+#define MOST UINT32_C(0x7fffff) /* arrivals: twice as many as there can be threads */
 #define COUNT_AT 40
 #define GENERATION_AT 8
 #define OUTCOMES 4
@@ -141,7 +141,8 @@ static int is_dead(altsem_segment *segment, const altsem_slot *slot, uint64_t wo
 /* After a slice, or a signal.  Whether the generation has ended now. */
 static int ended_by_death(altsem_segment *segment, altsem_slot *slot, uint64_t seen) {
     int saved = errno;
-    int ended = is_full(seen) && is_dead(segment, slot, seen) && end(segment, slot, &seen, BROKEN, 1);
+    int ended =
+        is_full(seen) && is_dead(segment, slot, seen) && end(segment, slot, &seen, BROKEN, 1);
     errno = saved;
     return ended;
 }

@@ -164,7 +164,7 @@ def test_the_death_of_who_runs_the_action_breaks_the_barrier() -> None:
     barrier = altsem.Barrier(3, signal.pause)
     waiting = [Party(barrier), Party(barrier)]
     wait_until(lambda: barrier.n_waiting == 2)
-    pid = fork(lambda: barrier.wait())
+    pid = fork(barrier.wait)
     wait_until(lambda: barrier.n_waiting == 0)
     newcomer = Party(barrier)
     newcomer.asleep()
