@@ -74,7 +74,8 @@ static_assert(sizeof(_Atomic uint64_t) == 8 && sizeof(_Atomic uint32_t) == 4, "a
 struct altsem_slot {
     _Atomic uint64_t word;
     union {
-        _Atomic uint64_t holder;  /* LOCK, RLOCK: identity of the owner (owner.h), 0 unless held */
+        _Atomic uint64_t holder;  /* LOCK, RLOCK: identity of the owner (owner.h), 0 unless held;
+                                   * BARRIER: who runs the action of which generation */
         _Atomic uint64_t joining; /* COND: the group that new waiters join, and how many have */
     };
     _Atomic uint32_t again; /* RLOCK: how often the owner took it beyond the first time */

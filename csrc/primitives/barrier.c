@@ -31,9 +31,9 @@
  * where the last party could be killed, unless it runs an action.  Then the word names it, and whoever
  * waits looks at the end of each slice (word.h) whether it still lives.  Only proof counts
  * (process/judge.c): a party of another PID namespace, or one that /proc hides, is never taken for dead
- * as long as the kernel knows its number.  Who it is stands in the step that closes, so there is no
- * moment in which it cannot be told; but only its number, so one whose number was given to another
- * thread since is taken for alive.
+ * as long as the kernel knows its number.  That stands in the step that closes, so there is no moment
+ * in which it cannot be told; by `holder`, written afterwards, one is known for dead whose number was
+ * given to another process since.
  *
  * Once a generation is closed no timeout breaks it, and a newcomer waits for its end: all have
  * arrived, and what the action takes is nobody's delay.
@@ -47,14 +47,15 @@
  * Else it takes its own for broken, rather than pass a barrier that may not have tripped.
  */
 #include <errno.h>
+#include <stdio.h>
 
 #include "process/owner.h"
+#include "process/proc.h"
 #include "wait/spin.h"
 #include "wait/wait.h"
 
 #define CLOSED (UINT64_C(1) << 63)
-#define MOST                                                                                       \
-    UINT32_C(0x7fffff) /* arrivals that can be counted: twice as many as there are threads */
+#define MOST UINT32_C(0x7fffff) /* arrivals: twice as many as there can be threads */
 #define COUNT_AT 40
 #define GENERATION_AT 8
 #define OUTCOMES 4
@@ -109,24 +110,49 @@ static uint64_t closed_by(uint64_t word, uint32_t tid) {
     return CLOSED | (uint64_t)(tid < MOST ? tid : MOST) << COUNT_AT | rest;
 }
 
+/* Its process, in half a word: enough to tell it from one by the same number. */
+static uint32_t brief(uint64_t id) { return (uint32_t)(id >> ALTSEM_THREAD_BITS); }
+static uint64_t signed_by(uint32_t generation, uint64_t id) {
+    return (uint64_t)generation << 32 | (altsem_id_known(id) ? brief(id) : 0);
+}
+
+/* Whether the number of who has closed this generation is that of another process now.  What stands in
+ * `holder` counts only if it is of this generation: one that was stopped before it wrote there, while
+ * its own was broken, writes late. */
+static int is_another(const altsem_slot *slot, uint64_t word, const altsem_verdict *verdict) {
+    uint64_t holder = atomic_load_explicit(&slot->holder, memory_order_relaxed);
+    altsem_seen seen;
+    char name[16];
+    if (altsem_high(holder) != generation_of(word) || altsem_low(holder) == 0) return 0;
+    snprintf(name, sizeof name, "%u", verdict->pid);
+    if (!verdict->is_shown || altsem_proc_look(name, &seen) != 0) return 0;
+    uint64_t id = altsem_id_from(verdict->pid, seen.start, altsem_pid_namespace());
+    return brief(id) != altsem_low(holder);
+}
+
 /* Whether it is proved that `who` is dead. */
-static int is_dead(altsem_segment *segment, uint64_t word) {
+static int is_dead(altsem_segment *segment, const altsem_slot *slot, uint64_t word) {
     altsem_verdict verdict;
     if (count_of(word) == MOST) return 0;
     altsem_judge(count_of(word), 0, altsem_segment_namespace(segment), &verdict);
-    return verdict.thread == ALTSEM_DEAD;
+    return verdict.thread == ALTSEM_DEAD || is_another(slot, word, &verdict);
 }
 
 /* After a slice, or a signal.  Whether the generation has ended now. */
 static int ended_by_death(altsem_segment *segment, altsem_slot *slot, uint64_t seen) {
-    return is_full(seen) && is_dead(segment, seen) && end(segment, slot, &seen, BROKEN, 1);
+    int saved = errno;
+    int ended =
+        is_full(seen) && is_dead(segment, slot, seen) && end(segment, slot, &seen, BROKEN, 1);
+    errno = saved;
+    return ended;
 }
 
 /* ------------------------------------------------------------------------------------------------ */
 
 int altsem_barrier_arrive(altsem_segment *segment, altsem_slot *slot, int to_act, int64_t deadline,
                           uint32_t *index, uint32_t *generation) {
-    uint32_t parties = (uint32_t)slot->maxvalue, tid = altsem_self()->tid;
+    uint32_t parties = (uint32_t)slot->maxvalue;
+    const altsem_thread *me = altsem_self();
     uint64_t seen = get(slot);
     for (int result = 0;;) {
         if (is_broken(seen)) return -EPIPE;
@@ -144,7 +170,10 @@ int altsem_barrier_arrive(altsem_segment *segment, altsem_slot *slot, int to_act
                 return 0;
         } else if (!to_act) {
             if (end(segment, slot, &seen, TRIPPED, 0)) return 1;
-        } else if (altsem_step(&slot->word, &seen, closed_by(seen, tid), memory_order_acq_rel)) {
+        } else if (altsem_step(&slot->word, &seen, closed_by(seen, me->tid),
+                               memory_order_acq_rel)) {
+            atomic_store_explicit(&slot->holder, signed_by(*generation, me->id),
+                                  memory_order_relaxed);
             return 1;
         }
     }

@@ -33,7 +33,7 @@
 
 #define MOST_SLEEPERS 3
 #define PATIENCE 30 /* s */
-#define BATCH 64 /* tests at a time, each with some threads */
+#define BATCH 64    /* tests at a time, each with some threads */
 #define ALL UINT32_MAX
 
 typedef struct test test;
@@ -52,12 +52,12 @@ typedef struct scenario {
     int type;
     int64_t value, maxvalue;
     int sleepers;
-    void (*enter)(sleeper *);  /* in order, before the sleeper's thread starts */
-    int (*sleep)(sleeper *);   /* once: -EINTR after a slice */
-    void (*before)(test *);    /* in the child, not traced */
-    void (*call)(test *);      /* in the child, traced */
-    void (*survive)(test *);   /* in a thread of its own */
-    int may_break;             /* -EPIPE is as good an answer as 0 */
+    void (*enter)(sleeper *); /* in order, before the sleeper's thread starts */
+    int (*sleep)(sleeper *);  /* once: -EINTR after a slice */
+    void (*before)(test *);   /* in the child, not traced */
+    void (*call)(test *);     /* in the child, traced */
+    void (*survive)(test *);  /* in a thread of its own */
+    int may_break;            /* -EPIPE is as good an answer as 0 */
 } scenario;
 
 struct test {
@@ -82,9 +82,7 @@ static void notify_two(test *t) { altsem_cond_notify(t->segment, t->slot, 2); }
 static void notify_all(test *t) { altsem_cond_notify(t->segment, t->slot, ALL); }
 static void child_enters(test *t) { altsem_cond_enter(t->slot, &t->ticket); }
 static void child_leaves(test *t) { altsem_cond_leave(t->slot, t->ticket); }
-static void child_takes(test *t) {
-    altsem_cond_sleep(t->segment, t->slot, t->ticket, ALTSEM_NOW);
-}
+static void child_takes(test *t) { altsem_cond_sleep(t->segment, t->slot, t->ticket, ALTSEM_NOW); }
 static void enter_and_notify(test *t) {
     child_enters(t);
     notify_one(t);
@@ -95,7 +93,8 @@ static void enter_and_notify(test *t) {
 static int party(test *t, uint32_t *generation, int *arrived) {
     uint32_t index;
     if (!*arrived) {
-        int answer = altsem_barrier_arrive(t->segment, t->slot, 0, ALTSEM_FOREVER, &index, generation);
+        int answer =
+            altsem_barrier_arrive(t->segment, t->slot, 0, ALTSEM_FOREVER, &index, generation);
         if (answer != 0) return answer == 1 ? 0 : answer;
         *arrived = 1;
     }
@@ -188,8 +187,8 @@ static void sets(test *t) { altsem_event_set(t->segment, t->slot); }
 #define COND(name, sleepers, before, call)                                                         \
     {name, ALTSEM_COND, 0, 0, sleepers, cond_enter, cond_sleep, before, call, notify_all, 0}
 #define BARRIER(name, parties, sleepers, before, call, survive, may_break)                         \
-    {name,         ALTSEM_BARRIER, 0,    parties, sleepers, barrier_enter, barrier_sleep,           \
-     before,       call,           survive, may_break}
+    {name,          ALTSEM_BARRIER, 0,    parties, sleepers, barrier_enter,                        \
+     barrier_sleep, before,         call, survive, may_break}
 static const scenario scenarios[] = {
     COND("notify-one", 2, NULL, notify_one),
     COND("notify-second", 3, notify_one, notify_one),
@@ -379,8 +378,10 @@ static const struct {
 } overtaken[] = {
     {COND("overtaken-take", 0, enter_and_notify, child_takes), groups_go_on, 1},
     {COND("overtaken-leave", 0, enter_and_notify, child_leaves), groups_go_on, 1},
-    {BARRIER("overtaken-wait", 2, 0, child_arrives, child_times_out, NULL, 0), generations_go_on, 5},
-    {BARRIER("overtaken-withdraw", 2, 0, child_arrives, child_withdraws, NULL, 0), generations_go_on, 5},
+    {BARRIER("overtaken-wait", 2, 0, child_arrives, child_times_out, NULL, 0), generations_go_on,
+     5},
+    {BARRIER("overtaken-withdraw", 2, 0, child_arrives, child_withdraws, NULL, 0),
+     generations_go_on, 5},
 };
 enum { OVERTAKEN = sizeof overtaken / sizeof overtaken[0] };
 

@@ -1,9 +1,8 @@
 """Visits every state that a few threads can reach, when each is a generator that yields before
 every access to what they share.
 
-`world` is anything with `key()`; `threads` are functions that get it.  A state is what the world's
-key says, and where each thread stands with which local variables.  Generators cannot be copied, so a
-state is reached again by taking the same steps from the start.
+A state is what the world's key says, and where each thread stands with which local variables.
+Generators cannot be copied, so a state is reached again by taking the same steps from the start.
 """
 
 from __future__ import annotations

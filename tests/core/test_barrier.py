@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import os
 import signal
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
-from core.crew import Child, Crew, until
+from core import sandbox
+from core.crew import Child, Crew, state_of, until
 from core.kit import (
     BARRIER,
     EAGAIN,
@@ -472,6 +475,64 @@ def test_the_last_one_is_not_taken_for_dead_while_it_is_stopped_or_cannot_be_jud
     assert barrier.barrier_wait(generation, FOREVER) == EINTR
     foreign[:] = bytes(4)
     assert barrier.barrier_wait(generation, FOREVER) == EPIPE
+
+
+def test_the_last_one_in_another_pid_namespace_is_never_taken_for_dead(
+    kit: Kit, crew: Crew
+) -> None:
+    """Here nobody has the number that it has there."""
+    barrier = kit.barrier(2)
+    _, _, generation = arrive(barrier)
+
+    def act() -> None:
+        if Path(f"/proc/{os.getpid()}").exists():  # /proc is that of the test still
+            Child(act).result()
+        arrive(barrier)
+        signal.pause()
+
+    def elsewhere() -> str:
+        try:
+            sandbox.unshare(sandbox.NEW_PID)
+        except OSError:
+            return "no PID namespaces are permitted here"
+        Child(act).result()
+        return "ended"
+
+    child = crew.child(elsewhere)
+    until(lambda: barrier.peek("word") >> 63 or state_of(child.pid) in ("", "Z"))
+    if not barrier.peek("word") >> 63:
+        pytest.skip(child.result())
+    answer = barrier.barrier_wait(generation, FOREVER)
+    kit.header_field(barrier, "foreign")[:] = bytes(4)  # the next tests use this segment too
+    assert (answer, barrier.barrier_broken()) == (EINTR, 0)
+    barrier.barrier_abort()
+    assert barrier.barrier_wait(generation, FOREVER) == EPIPE
+
+
+def test_the_last_one_is_dead_when_its_number_is_that_of_another_process(
+    kit: Kit, crew: Crew
+) -> None:
+    """Nobody has waited meanwhile: the number was given to a thread that lives for ever."""
+    barrier = kit.barrier(1)
+    other = crew.child(signal.pause)
+    last = in_action(barrier, crew, 0)
+    signature = barrier.peek("holder")
+    last.kill()
+    who = (1 << 23) - 1 << 40
+    barrier.poke("word", barrier.peek("word") & ~who | other.pid << 40)
+    # Not signed, or signed by one that came too late for its own generation.
+    for unknown in (0, signature + (1 << 32), signature - (1 << 32) & (1 << 64) - 1):
+        barrier.poke("holder", unknown)
+        assert arrive_once(barrier) == EINTR
+    barrier.poke("holder", signature)
+    assert arrive_once(barrier) == EPIPE
+    assert barrier.barrier_broken() == 1
+
+
+def arrive_once(barrier: Thing) -> int:
+    """For a slice at most."""
+    index, generation = barrier.kit.out("uint32_t"), barrier.kit.out("uint32_t")
+    return int(barrier.barrier_arrive(ACTION, FOREVER, index, generation))
 
 
 # --- a party that withdraws -----------------------------------------------------------------------

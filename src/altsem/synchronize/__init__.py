@@ -118,7 +118,9 @@ class Condition(_native.Condition):
     """A condition variable of processes.
 
     notify(n) wakes exactly n of those who wait, or all if they are fewer, never one who came
-    later; it waits for nobody, so a waiter that was killed holds nobody up.
+    later; it waits for nobody, so a waiter that was killed holds nobody up.  A waiter whose time is
+    over, or whose signal handler raises, waits no longer, even if it has not got the lock back yet;
+    a notification that it cannot act on goes to the next.
     """
 
     def __init__(self, lock: typing.Any = None, *, ctx: object = None) -> None:  # noqa: ARG002
@@ -201,7 +203,9 @@ class Barrier(_native.Barrier):
     """A rendezvous of a fixed number of threads, in whatever processes.
 
     It has no lock and no draining phase: whoever is killed while waiting blocks nobody, though
-    the party stays counted until the generation ends.
+    the party stays counted until the generation ends.  The last to arrive runs the action; if it is
+    killed in it, the barrier is broken within about a second.  Only what is proved dead counts: a
+    party in another PID namespace is waited for, until abort() or reset().
     """
 
     def __init__(
@@ -229,7 +233,8 @@ class Barrier(_native.Barrier):
 
         Returns the order of arrival, 0 to parties-1, different for each.  Raises
         threading.BrokenBarrierError if the barrier is or gets broken, also by this call's time
-        being over, and what the action raised in the one that ran it.
+        being over, and what the action raised in the one that ran it.  As in threading, the time an
+        action takes does not count: once all have come no timeout breaks the barrier.
         """
         index = self._rendezvous.meet(self._action, self._timeout if timeout is None else timeout)
         if index is None:
