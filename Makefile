@@ -23,7 +23,7 @@ BUILT := $(VENV)/.built$(ALTSEM_WERROR)
 C_FILES := $(wildcard csrc/*.h csrc/*/*.[ch])
 SOURCES := $(C_FILES) $(wildcard src/altsem/*.py src/altsem/*.pyi src/altsem/*/*.py src/altsem/*/*/*.py) pyproject.toml setup.py
 
-.PHONY: help demo test lint bench conformance instructions clean
+.PHONY: help demo test lint bench conformance instructions mutants clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -50,6 +50,9 @@ bench: $(VENV)/.with-bench  ## the figures of docs/benchmarks/ (QUICK=1, ARGS=..
 
 instructions: $(BUILT)  ## counts those of acquire and release; fails if they rose
 	$(PY) -m benchmarks.instructions --check
+
+mutants: $(VENV)/.with-test  ## faults planted in the C: which do the tests miss? (ARGS=--all, ARGS=--help)
+	PYTHONPATH=tests $(PY) -m mutants $(ARGS)
 
 clean:  ## removes what make made
 	rm -rf .venv build src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .benchmarks

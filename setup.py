@@ -18,6 +18,8 @@ def core_extension() -> Extension:
     flags = ["-std=c11", "-O2", "-fvisibility=hidden", "-Wall", "-Wextra"]
     if os.environ.get("ALTSEM_WERROR") == "1":
         flags.append("-Werror")
+    if os.environ.get("ALTSEM_TEST_BUILD") == "1":  # for the tests only: csrc/wait/testing.h
+        flags.append("-DALTSEM_TEST_BUILD")
     return Extension(
         "altsem._core",
         sources=sorted(glob("csrc/*/*.c")),

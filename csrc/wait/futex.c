@@ -61,7 +61,7 @@ static int futex_sleep(altsem_segment *segment, altsem_slot *slot, enum altsem_w
     (void)segment;
     if (futex(low_half(altsem_word_of(slot, which)), OP_WAIT_BITSET, expected, &until) == 0)
         return 0;
-    return errno == EAGAIN ? 0 : -errno;
+    return errno == EAGAIN ? ALTSEM_CHANGED : -errno;
 }
 
 static int futex_wake(altsem_segment *segment, altsem_slot *slot, enum altsem_which which,

@@ -47,6 +47,7 @@
 #include "process/clock.h"
 #include "process/fork.h"
 #include "wait/cpus.h"
+#include "wait/testing.h"
 
 #define SHORT_SPIN 1000  /* ns */
 #define BACK_OFF 500     /* ns */
@@ -206,6 +207,7 @@ static int yield_twice(const altsem_spinner *spinner, struct history *history) {
 }
 
 int altsem_spin(const altsem_spinner *spinner) {
+    if (!altsem_may_spin()) return 0;
     struct history *history = history_of(spinner->word);
     if (altsem_cpus() < 2) return yield_twice(spinner, history);
     int64_t now = altsem_clock();

@@ -105,11 +105,13 @@ static int sysv_sleep(altsem_segment *segment, altsem_slot *slot, enum altsem_wh
     if (altsem_low(altsem_load(altsem_word_of(slot, which))) == expected) {
         if (take_until(altsem_set_id(set), &take, until) == 0) return 0;
         error = errno == EAGAIN ? -ETIMEDOUT : -errno;
+    } else {
+        error = ALTSEM_CHANGED;
     }
     give_up(sleepers, altsem_set_id(set), number);
     if (error == -EIDRM || error == -EINVAL) { /* somebody removed the set: look, and sleep anew */
         altsem_set_forget(segment, set);
-        return 0;
+        return ALTSEM_CHANGED;
     }
     return error;
 }

@@ -10,8 +10,7 @@
 #include <string.h>
 
 #include "process/clock.h"
-
-#define SLICE INT64_C(1000000000)
+#include "wait/testing.h"
 
 /* In order of preference.  Android kills whoever makes a SysV call: there it is not even built. */
 static const altsem_backend_ops *const backends[] = {
@@ -117,16 +116,20 @@ int altsem_sleep(altsem_segment *segment, altsem_slot *slot, enum altsem_which w
     if (deadline == ALTSEM_NOW) return -ETIMEDOUT;
     int64_t now = altsem_clock();
     if (deadline <= now) return -ETIMEDOUT;
-    int last = deadline - now <= SLICE;
-    int result = ops->sleep(segment, slot, which, expected, last ? deadline : now + SLICE);
-    if (result != -ETIMEDOUT) return result;
+    int last = deadline - now <= altsem_slice();
+    int64_t until = last ? deadline : now + altsem_slice();
+    int result = ops->sleep(segment, slot, which, expected, until);
     /* Some systems do not sleep as long as they are told to: then it was a slice. */
-    return last && altsem_clock() >= deadline ? -ETIMEDOUT : -EINTR;
+    int slice = result == -ETIMEDOUT && !(last && altsem_clock() >= deadline);
+    altsem_slept(result, slice, until);
+    if (slice) return -EINTR;
+    return result == ALTSEM_CHANGED ? 0 : result;
 }
 
 void altsem_wake(altsem_segment *segment, altsem_slot *slot, enum altsem_which which, uint32_t n) {
     const altsem_backend_ops *ops = atomic_load_explicit(&chosen, memory_order_relaxed);
     int saved = errno; /* a post may run in a signal handler */
+    altsem_woke();
     ops->wake(segment, slot, which, n);
     errno = saved;
 }

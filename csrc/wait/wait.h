@@ -21,13 +21,17 @@
 
 enum altsem_which { ALTSEM_WORD = 0, ALTSEM_WORD2 = 1 };
 
+/* Not a negative errno: the low half was not as expected before the sleep. */
+#define ALTSEM_CHANGED 1
+
 typedef struct altsem_backend_ops {
     const char *name;
     altsem_segment_backend base; /* what segments ask of it */
     /* 0, or a negative errno: why it cannot be used here.  Makes the backend's own calls, but no
      * fork and no thread: it runs inside somebody's program. */
     int (*probe)(void);
-    /* 0 woken or nothing to wait for, -ETIMEDOUT, -EINTR, or what the system said. */
+    /* 0 woken; ALTSEM_CHANGED, or 0, if there was nothing to wait for; -ETIMEDOUT, -EINTR, or what
+     * the system said. */
     int (*sleep)(altsem_segment *segment, altsem_slot *slot, enum altsem_which which,
                  uint32_t expected, int64_t until);
     int (*wake)(altsem_segment *segment, altsem_slot *slot, enum altsem_which which, uint32_t n);

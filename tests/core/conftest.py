@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from core.crew import Crew, load
 from core.kit import Kit
+from core.patient import BACKENDS, Gather, People, without_slices
 
 CSRC = Path(__file__).resolve().parents[2] / "csrc"
 
@@ -29,8 +31,16 @@ uint64_t altsem_id_of(uint32_t pid);
 uint32_t altsem_pid_namespace(void);
 int altsem_private_directory(const char *candidate, int create);
 const char *altsem_directory(unsigned i);
+typedef struct altsem_sleeps {
+    uint64_t ended[6]; int32_t last; int64_t slice_end; uint64_t wakes;
+} altsem_sleeps;
+const altsem_sleeps *altsem_test_sleeps(int forget);
 """
-HEADERS = ("names/private", "process/clock", "process/owner", "wait/cpus", "wait/wait")
+HEADERS = (
+    "names/private", "process/clock", "process/owner", "wait/cpus", "wait/testing", "wait/wait",
+)  # fmt: skip
+# csrc/wait/testing.h says what a test build has that a shipped one has not.
+FLAGS = ("-std=c11", "-O2", "-g", "-fvisibility=hidden", "-DALTSEM_TEST_BUILD")
 # Where the fields stand: tests damage them, and look at what no function tells.
 FIELDS = {
     "slot": ("struct altsem_slot", "word holder again state maxvalue born word2 current joining tripped_since next"),
@@ -57,7 +67,7 @@ def declarations(header: str) -> str:
     return "\n".join([*constants, re.sub(r"^#.*$", "", text, flags=re.MULTILINE)])
 
 
-def build(folder: Path) -> Path:
+def interface() -> cffi.FFI:
     ffi = cffi.FFI()
     ffi.cdef(declarations((CSRC / "altsem.h").read_text()) + INTERNAL)
     ffi.cdef("\n".join(f"#define {name} ..." for name in OFFSETS))
@@ -70,18 +80,21 @@ def build(folder: Path) -> Path:
         '#pragma GCC diagnostic ignored "-Wmissing-field-initializers"\n',
         sources=sorted(str(p) for p in CSRC.glob("*/*.c") if p.parent.name != "binding"),
         include_dirs=[str(CSRC)],
-        extra_compile_args=[
-            "-std=c11", "-O2", "-g", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"
-        ],
+        extra_compile_args=[*FLAGS, "-Wall", "-Wextra", "-Werror"],
         extra_link_args=["-pthread"],
     )  # fmt: skip
-    return Path(ffi.compile(tmpdir=str(folder)))
+    return ffi
+
+
+def build(folder: Path) -> Path:
+    return Path(interface().compile(tmpdir=str(folder)))
 
 
 @pytest.fixture(scope="session")
 def core(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     """The core: `core.lib.altsem_sem_try(slot)`, `core.ffi.new("altsem_slot **")`."""
-    return load(build(tmp_path_factory.mktemp("core")))
+    built = os.environ.get("ALTSEM_TEST_CORE")  # by `make mutants`, which builds many
+    return load(built or build(tmp_path_factory.mktemp("core")))
 
 
 @pytest.fixture
@@ -98,6 +111,26 @@ def crew() -> Iterator[Crew]:
     crew = Crew()
     yield crew
     crew.close()
+
+
+@pytest.fixture(scope="session", params=BACKENDS)
+def _patient_core(
+    request: pytest.FixtureRequest, core: ModuleType, tmp_path_factory: pytest.TempPathFactory
+) -> Kit:
+    return without_slices(core, request.param, tmp_path_factory.mktemp("copy"))
+
+
+@pytest.fixture
+def patient(_patient_core: Kit) -> Iterator[Kit]:
+    """As `kit`, where slices never end and nobody spins."""
+    yield _patient_core
+    _patient_core.close()
+
+
+@pytest.fixture(params=["processes", "threads"])
+def gather(request: pytest.FixtureRequest, crew: Crew) -> Gather:
+    """Starts processes, or threads, that do the works it is given."""
+    return lambda *works: People(crew, request.param, list(works))
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import ctypes
 import importlib.util
 import os
 import pickle
+import select
 import signal
 import threading
 import time
@@ -20,7 +21,8 @@ from types import ModuleType
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
-LIMIT = 30.0
+# Far beyond what anything takes.  `make mutants`, whose runs fail for the most part, sets less.
+LIMIT = float(os.environ.get("ALTSEM_TEST_PATIENCE", "30"))
 
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
@@ -104,7 +106,10 @@ class Child:
         self._pipe.close()
         return self._status
 
-    def result(self) -> Any:
+    def result(self, limit: float | None = None) -> Any:
+        """What the work returned.  An error if that takes longer than `limit` seconds."""
+        if not select.select([self._pipe], [], [], limit)[0]:
+            raise ChildError(f"the child has not answered within {limit} s")
         try:
             # Not up to the end of the pipe: a grandchild may have it open.
             good, answer = pickle.load(self._pipe)

@@ -7,7 +7,10 @@ import os
 import struct
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from core.crew import Child, Task
 
 FREE, SEM, LOCK, RLOCK, EVENT, COND, BARRIER = range(7)
 VALUE_MAX = 2**31 - 1
@@ -42,8 +45,24 @@ ETIMEDOUT = -errno.ETIMEDOUT
 ENAMETOOLONG = -errno.ENAMETOOLONG
 EPROTONOSUPPORT = -errno.EPROTONOSUPPORT
 
+ENDS = ("woken", "changed", "slice", "deadline", "signal", "refused")
+
 _FORMATS = {4: "=I", 8: "=Q"}
 _WIDE = {"word", "holder", "word2", "current", "joining", "magic", "size"}
+
+
+class Sleeps(NamedTuple):
+    """How the sleeps of a thread ended, and the wakes it has made (csrc/wait/testing.h)."""
+
+    ended: dict[str, int]
+    last: str
+    slice_end: int
+    wakes: int
+
+    def by_a_wake(self, woken_at: int) -> bool:
+        """Whether a wake ended the sleep of a thread that was asleep, and no slice, no deadline
+        and no signal.  A slice that was over before the wake had been made has healed nothing."""
+        return self.slice_end <= woken_at and self.last not in ("deadline", "signal")
 
 
 class Thing:
@@ -149,6 +168,36 @@ class Kit:
 
     def deadline(self, seconds: float) -> int:
         return int(self.lib.altsem_deadline_in(seconds))
+
+    def sleeps(self, forget: bool = False) -> Sleeps:
+        seen = self.lib.altsem_test_sleeps(forget)
+        ended = {end: int(number) for end, number in zip(ENDS, seen.ended, strict=True)}
+        last = ENDS[seen.last] if seen.last >= 0 else "none"
+        return Sleeps(ended, last, int(seen.slice_end), int(seen.wakes))
+
+    def wakes(self, work: Callable[[], Any]) -> int:
+        """How many calls of altsem_wake the calling thread makes in it."""
+        before = self.sleeps().wakes
+        work()
+        return self.sleeps().wakes - before
+
+    def telling(self, work: Callable[..., Any]) -> Callable[..., tuple[Any, Sleeps]]:
+        """The same work; returns also how its sleeps ended."""
+
+        def told(*args: Any) -> tuple[Any, Sleeps]:
+            self.sleeps(forget=True)
+            return work(*args), self.sleeps()
+
+        return told
+
+    def woken(self, *people: Child | Task) -> list[Any]:
+        """What they return, who do `telling` work, were seen asleep, and have now been woken."""
+        now, answers = self.lib.altsem_clock(), []
+        for one in people:
+            answer, sleeps = one.result()
+            assert sleeps.by_a_wake(now), f"{answer} came back by other means: {sleeps}"
+            answers.append(answer)
+        return answers
 
     def out(self, kind: str) -> Any:
         return self.ffi.new(kind + " *")

@@ -295,7 +295,7 @@ def test_all_parties_of_all_processes_pass_together_again_and_again(
 @pytest.mark.parametrize("how", ["abort", "reset", "timeout"])
 def test_the_end_of_a_generation_wakes_all_who_sleep_in_it(kit: Kit, crew: Crew, how: str) -> None:
     barrier = kit.barrier(4)
-    people = [crew.child(party, barrier), crew.task(party, barrier)]
+    people = [crew.child(kit.telling(party), barrier), crew.task(kit.telling(party), barrier)]
     until(lambda: barrier.barrier_waiting() == 2 and all(one.asleep() for one in people))
     if how == "abort":
         barrier.barrier_abort()
@@ -303,7 +303,7 @@ def test_the_end_of_a_generation_wakes_all_who_sleep_in_it(kit: Kit, crew: Crew,
         barrier.barrier_reset()
     else:
         assert party(barrier, kit.deadline(0.05)) == ETIMEDOUT
-    assert [one.result() for one in people] == [EPIPE, EPIPE]
+    assert kit.woken(*people) == [EPIPE, EPIPE]
     assert barrier.barrier_broken() == (how != "reset")
     if how != "reset":
         assert party(barrier) == EPIPE
@@ -318,19 +318,19 @@ def test_who_comes_while_the_last_is_busy_waits_for_the_next_generation(
     answer, _, generation = arrive(barrier)
     assert answer == 1
     assert arrive(barrier, kit.deadline(0.01))[0] == ETIMEDOUT
-    late = crew.child(arrive, barrier)
+    late = crew.child(kit.telling(arrive), barrier)
     until(late.asleep)
     assert barrier.barrier_trip(generation) == OK
-    assert late.result() == (1, 0, generation + 1)
+    assert kit.woken(late) == [(1, 0, generation + 1)]
 
 
 def test_who_comes_while_the_last_is_busy_learns_of_an_abort(kit: Kit, crew: Crew) -> None:
     barrier = kit.barrier(1)
     _, _, generation = arrive(barrier)
-    late = crew.child(arrive, barrier)
+    late = crew.child(kit.telling(arrive), barrier)
     until(late.asleep)
     barrier.barrier_abort()
-    assert late.result()[0] == EPIPE
+    assert kit.woken(late)[0][0] == EPIPE
     assert barrier.barrier_trip(generation) == EPIPE
 
 
@@ -359,9 +359,9 @@ def test_dead_parties_block_nobody(kit: Kit, crew: Crew) -> None:
     dead = crew.child(party, barrier)
     until(lambda: barrier.barrier_waiting() == 1 and dead.asleep())
     dead.kill()
-    other = crew.child(party, barrier)
+    other = crew.child(kit.telling(party), barrier)
     until(lambda: barrier.barrier_waiting() == 2 and other.asleep())
-    assert (party(barrier), other.result()) == (2, 1)
+    assert (party(barrier), kit.woken(other)) == (2, [1])
     # Asleep in a round that is broken, and in one that is reset.
     for end in (barrier.barrier_abort, barrier.barrier_reset):
         dead = crew.child(party, barrier)

@@ -214,8 +214,8 @@ def test_notify_wakes_exactly_n_sleepers_of_any_process(kit: Kit, crew: Crew, n:
         done.post()
         return good
 
-    everybody: list[Child | Task] = [crew.child(work) for _ in range(3)]
-    everybody += [crew.task(work) for _ in range(3)]
+    everybody: list[Child | Task] = [crew.child(kit.telling(work)) for _ in range(3)]
+    everybody += [crew.task(kit.telling(work)) for _ in range(3)]
     until(lambda: cond.cond_waiters() == 6 and all(one.asleep() for one in everybody))
     assert notify(cond, lock, n) == min(n, 6)
     until(lambda: done.sem_value() == min(n, 6))
@@ -223,7 +223,7 @@ def test_notify_wakes_exactly_n_sleepers_of_any_process(kit: Kit, crew: Crew, n:
     assert cond.cond_waiters() == 6 - min(n, 6)
     assert done.sem_value() == min(n, 6)
     assert notify(cond, lock, 2**32 - 1) == 6 - min(n, 6)
-    assert [one.result() for one in everybody] == [True] * 6
+    assert kit.woken(*everybody) == [True] * 6
 
 
 def test_a_signal_ends_the_sleep_and_the_place_is_kept(kit: Kit, crew: Crew) -> None:
@@ -257,15 +257,15 @@ def test_a_dead_waiter_never_blocks_a_notifier(kit: Kit, crew: Crew) -> None:
     until(lambda: cond.cond_waiters() == 2 and all(child.asleep() for child in dead))
     for child in dead:
         child.kill()
-    alive = [crew.child(waiter, cond, lock) for _ in range(2)]
+    alive = [crew.child(kit.telling(waiter), cond, lock) for _ in range(2)]
     until(lambda: cond.cond_waiters() == 4 and all(child.asleep() for child in alive))
     assert [notify(cond, lock, 1) for _ in range(5)] == [1, 1, 1, 1, 0]
-    assert [child.result() for child in alive] == [True, True]
+    assert kit.woken(*alive) == [True, True]
     # What the dead left behind is nothing to those who come later.
-    late = crew.child(waiter, cond, lock)
+    late = crew.child(kit.telling(waiter), cond, lock)
     until(lambda: cond.cond_waiters() == 1 and late.asleep())
     assert notify(cond, lock, 1) == 1
-    assert late.result()
+    assert kit.woken(late) == [True]
 
 
 @pytest.mark.limit(60)
@@ -274,11 +274,11 @@ def test_a_waiter_killed_after_it_was_notified_strands_no_other(kit: Kit, crew: 
     first = crew.child(waiter, cond, lock)
     until(lambda: cond.cond_waiters() == 1 and first.asleep())
     first.stop()
-    second = crew.child(waiter, cond, lock)
+    second = crew.child(kit.telling(waiter), cond, lock)
     until(lambda: cond.cond_waiters() == 2 and second.asleep())
     assert notify(cond, lock, 2) == 2
     first.kill()
-    assert second.result()
+    assert kit.woken(second) == [True]
     assert cond.cond_waiters() == 0
 
 

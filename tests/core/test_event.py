@@ -52,12 +52,13 @@ def test_a_deadline_ends_the_wait_and_leaves_nothing(kit: Kit) -> None:
 
 def test_set_wakes_all_in_all_processes(kit: Kit, crew: Crew) -> None:
     event = kit.event()
-    everybody = [crew.child(wait, event) for _ in range(3)] + [
-        crew.task(wait, event) for _ in range(3)
+    work = kit.telling(wait)
+    everybody = [crew.child(work, event) for _ in range(3)] + [
+        crew.task(work, event) for _ in range(3)
     ]
     until(lambda: event.waiters() == 6 and all(one.asleep() for one in everybody))
     assert event.event_set() == OK
-    assert [one.result() for one in everybody] == [OK] * 6
+    assert kit.woken(*everybody) == [OK] * 6
     assert event.waiters() == 0
 
 
@@ -120,13 +121,39 @@ def test_set_in_a_signal_handler_of_the_waiter_ends_its_wait(kit: Kit, crew: Cre
     assert child.result() == OK
 
 
+def test_set_while_a_signal_ends_the_sleep_it_was_set(kit: Kit, crew: Crew) -> None:
+    """A sleep that failed is answered only after one more look."""
+    crew.handle(signal.SIGUSR1)
+    event = kit.event()
+    child = crew.child(lambda: event.event_wait(0, FOREVER))
+    until(lambda: event.waiters() == 1 and child.asleep())
+    child.stop()
+    event.event_set()
+    child.signal(signal.SIGUSR1)
+    child.signal(signal.SIGCONT)
+    assert child.result() == OK and event.waiters() == 0
+
+
+def test_set_makes_no_system_call_unless_somebody_has_to_be_woken(kit: Kit, crew: Crew) -> None:
+    event = kit.event()
+    assert kit.wakes(event.event_set) == 0
+    event.event_clear()
+    child = crew.child(wait, event)
+    until(lambda: event.waiters() == 1 and child.asleep())
+    child.stop()
+    # The second time it is set already, and its waiter is on its way.
+    assert [kit.wakes(event.event_set) for _ in range(2)] == [1, 0]
+    child.signal(signal.SIGCONT)
+    assert child.result() == OK
+
+
 def test_a_killed_waiter_stays_counted_and_blocks_nobody(kit: Kit, crew: Crew) -> None:
     event = kit.event()
-    dead, alive = crew.child(wait, event), crew.child(wait, event)
+    dead, alive = crew.child(wait, event), crew.child(kit.telling(wait), event)
     until(lambda: event.waiters() == 2 and dead.asleep() and alive.asleep())
     dead.kill()
     event.event_set()
-    assert alive.result() == OK and event.waiters() == 1
+    assert kit.woken(alive) == [OK] and event.waiters() == 1
     event.event_clear()
     assert wait(event, kit.deadline(0.01)) == ETIMEDOUT
 

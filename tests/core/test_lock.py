@@ -131,22 +131,24 @@ def test_disowned_it_stays_taken_and_belongs_to_nobody(lock: Thing, crew: Crew) 
         assert (lock.lock_release(), lock.lock_release()) == (OK, EOVERFLOW)
 
 
-def test_a_waiter_of_a_disowned_lock_gets_it_when_it_is_released(lock: Thing, crew: Crew) -> None:
+def test_a_waiter_of_a_disowned_lock_gets_it_when_it_is_released(
+    kit: Kit, lock: Thing, crew: Crew
+) -> None:
     lock.lock_try()
-    child = crew.child(lambda: (lock.wait(), lock.lock_is_mine(), lock.lock_release()))
+    child = crew.child(kit.telling(lambda: (lock.wait(), lock.lock_is_mine(), lock.lock_release())))
     until(lambda: lock.waiters() == 1 and child.asleep())
     assert lock.lock_disown() == 1 and lock.waiters() == 1
     assert lock.lock_release() == OK
-    assert child.result() == (OK, 1, OK)
+    assert kit.woken(child) == [(OK, 1, OK)]
     assert owner(lock) == FREE_STATE and lock.waiters() == 0
 
 
-def test_a_release_wakes_a_waiter_of_another_process(lock: Thing, crew: Crew) -> None:
+def test_a_release_wakes_a_waiter_of_another_process(kit: Kit, lock: Thing, crew: Crew) -> None:
     lock.lock_try()
-    child = crew.child(lambda: (lock.wait(), lock.lock_is_mine(), lock.lock_release()))
+    child = crew.child(kit.telling(lambda: (lock.wait(), lock.lock_is_mine(), lock.lock_release())))
     until(lambda: lock.waiters() == 1 and child.asleep())
     assert lock.lock_release() == OK
-    assert child.result() == (OK, 1, OK)
+    assert kit.woken(child) == [(OK, 1, OK)]
     assert owner(lock) == FREE_STATE and lock.waiters() == 0
 
 
@@ -162,7 +164,21 @@ def test_a_signal_ends_the_sleep_and_leaves_nothing(lock: Thing, crew: Crew) -> 
         assert lock.image() == before
 
 
-def test_a_killed_waiter_stays_counted_and_blocks_nobody(lock: Thing, crew: Crew) -> None:
+def test_a_lock_freed_while_a_signal_ends_the_sleep_is_taken(lock: Thing, crew: Crew) -> None:
+    """A sleep that failed is answered only after one more look."""
+    crew.handle(signal.SIGUSR1)
+    lock.lock_try()
+    child = crew.child(lambda: (lock.lock_wait(FOREVER), lock.lock_is_mine()))
+    until(lambda: lock.waiters() == 1 and child.asleep())
+    child.stop()
+    lock.lock_release()
+    child.signal(signal.SIGUSR1)
+    child.signal(signal.SIGCONT)
+    assert child.result() == (OK, 1)
+    assert (lock.waiters(), lock.peek("word") >> 30 & 1) == (0, 0), "neither waiter nor WOKEN"
+
+
+def test_a_killed_waiter_stays_counted_and_blocks_nobody(kit: Kit, lock: Thing, crew: Crew) -> None:
     lock.lock_try()
     dead = crew.child(lock.wait)
     until(lambda: lock.waiters() == 1 and dead.asleep())
@@ -172,10 +188,10 @@ def test_a_killed_waiter_stays_counted_and_blocks_nobody(lock: Thing, crew: Crew
         assert (lock.lock_try(), lock.lock_release()) == (OK, OK)
     assert lock.waiters() == 1
     lock.lock_try()
-    alive = crew.child(lock.wait)
+    alive = crew.child(kit.telling(lock.wait))
     until(lambda: lock.waiters() == 2 and alive.asleep())
     lock.lock_release()
-    assert alive.result() == OK and lock.waiters() == 1
+    assert kit.woken(alive) == [OK] and lock.waiters() == 1
 
 
 def test_a_killed_holder_is_still_named(lock: Thing, crew: Crew) -> None:
@@ -304,3 +320,50 @@ def test_the_owner_is_told_so_that_a_reused_pid_is_not_taken_for_it(kit: Kit, cr
     lock.lock_try()
     assert lock.lock_owner_id() == kit.lib.altsem_self()
     assert crew.child(lock.lock_owner_id).result() == kit.lib.altsem_self()
+    lock.lock_release()
+    assert lock.lock_owner_id() == 0
+
+
+# --- who is woken ---------------------------------------------------------------------------------
+
+
+def test_a_release_makes_no_system_call_unless_somebody_has_to_be_woken(
+    kit: Kit, lock: Thing, crew: Crew
+) -> None:
+    lock.lock_try()
+    assert kit.wakes(lock.lock_release) == 0
+    lock.lock_try()
+    child = crew.child(lock.wait)
+    until(lambda: lock.waiters() == 1 and child.asleep())
+    child.stop()
+    assert kit.wakes(lock.lock_release) == 1
+    # It is on its way, and has not looked yet.
+    lock.lock_try()
+    assert kit.wakes(lock.lock_release) == 0
+    child.signal(signal.SIGCONT)
+    assert child.result() == OK
+
+
+def test_of_two_releases_at_once_one_is_too_many(kit: Kit, crew: Crew) -> None:
+    """Both see it held; only one of the two steps is made."""
+    lock, turn, done, rounds = kit.lock(), kit.sem(), kit.sem(), 8000
+
+    def other() -> int:
+        good = 0
+        for number in range(1, rounds + 1):
+            while turn.peek("holder") != number:
+                os.sched_yield()
+            good += lock.lock_release() == OK
+            done.poke("holder", number)
+        return good
+
+    child, good = crew.child(other), 0
+    for number in range(1, rounds + 1):
+        assert lock.lock_try() == OK
+        turn.poke("holder", number)
+        for _ in range(number % 40):  # the other one takes a moment to see it, too
+            pass
+        good += lock.lock_release() == OK
+        while done.peek("holder") != number:
+            os.sched_yield()
+    assert good + child.result() == rounds

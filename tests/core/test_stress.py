@@ -10,6 +10,9 @@ import pytest
 
 from core.crew import Child, Crew, until
 from core.kit import EINTR, ETIMEDOUT, FOREVER, OK, VALUE_MAX, Kit
+from core.patient import EVERYBODY, Gather, Room
+from core.test_barrier import party
+from core.test_event import wait as wait_for
 
 SECONDS = 1.2
 
@@ -180,3 +183,33 @@ def test_a_lock_waiter_killed_after_it_was_woken_strands_nobody(kit: Kit, crew: 
         first.kill()
         assert [other.result() for other in others] == [OK, OK]
         assert lock.lock_is_free() and lock.waiters() == 1
+
+
+@pytest.mark.limit(90)
+def test_where_slices_never_end_nobody_is_left_asleep(patient: Kit, gather: Gather) -> None:
+    """A wake that is lost hangs."""
+    kit = patient
+    room, barrier, sem, event, rounds, people = (
+        Room(kit), kit.barrier(4), kit.sem(2), kit.event(), 40, 4,
+    )  # fmt: skip
+
+    def work() -> None:
+        for _ in range(rounds):
+            assert sem.wait() == OK
+            assert room.lock.wait() == OK
+            # The last of a round lets the others go; who waits for it has left the semaphore.
+            room.back.post()
+            last = room.back.sem_value() % people == 0
+            assert sem.post() == OK
+            if last:
+                assert room.cond.cond_notify(EVERYBODY) == people - 1
+                event.event_set()
+            else:
+                assert room.wait()
+            assert room.lock.lock_release() == OK
+            assert wait_for(event) == OK
+            if party(barrier) == people - 1:
+                event.event_clear()
+            party(barrier)
+
+    gather(*[work] * people).results()

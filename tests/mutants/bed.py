@@ -1,0 +1,197 @@
+"""A copy of the tree in which faults are planted and tests run, apart from other programs."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from mutants.library import CompileError, Library
+from mutants.operators import Mutant
+
+COPIED = ("csrc", "src", "tests", "pyproject.toml", "setup.py", "Makefile", "README.md")
+# How long a test waits for what must happen, and a run for all of its tests: what hangs is killed.
+PATIENCE = 6.0
+MEMORY = 8 << 30
+
+KILLED, TIMED_OUT, SURVIVED = "killed", "killed (time is up)", "survived"
+SAME, REFUSED = "the same code", "does not compile"
+NOTICED = (KILLED, TIMED_OUT)
+
+
+class NotSoundError(Exception):
+    """Without a fault the tests fail: nothing can be said of those with one."""
+
+
+class Bed:
+    def __init__(self, root: Path) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="mutants-"))
+        self.tree = self.folder / "tree"
+        self.tree.mkdir()
+        ignore = shutil.ignore_patterns("__pycache__", "*.so", "*.egg-info", "build")
+        for name in COPIED:
+            if (root / name).is_dir():
+                shutil.copytree(root / name, self.tree / name, ignore=ignore)
+            elif (root / name).exists():
+                shutil.copy(root / name, self.tree / name)
+        self._apart = _namespaces(self.tree)
+        self._library: Library | None = None
+        self._package: Path | None = None
+        self._sound: list[Path] = []
+        self._environment: dict[str, str] = {}
+        self._text = ""
+
+    def close(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def is_apart(self) -> bool:
+        return bool(self._apart)
+
+    # --- planting -------------------------------------------------------------------------------
+
+    def prepare(self, python: bool) -> None:
+        """Builds it as it is, and has the tests use that."""
+        if python:
+            # The installed package, for its extension; the sources from the copy of the tree.
+            import altsem
+
+            self._package = self.tree / "site" / "altsem"
+            shutil.copytree(Path(altsem.__file__).parent, self._package)
+            shutil.copytree(self.tree / "src" / "altsem", self._package, dirs_exist_ok=True)
+            self._environment = {"PYTHONPATH": str(self._package.parent)}
+            return
+        self._library = Library(self.tree, self.tree / "objects")
+        self._sound = self._library.objects()
+        self._environment = {"ALTSEM_TEST_CORE": str(self._library.link(self._sound))}
+
+    def plant(self, mutant: Mutant) -> str | None:
+        """None, or why there is nothing to be run."""
+        path = self.tree / mutant.path
+        self._text = path.read_text()
+        path.write_text(mutant.apply(self._text))
+        if self._package is not None:
+            shutil.copy(path, self._package / path.relative_to(self.tree / "src" / "altsem"))
+            try:
+                compile(path.read_text(), mutant.path, "exec")
+            except SyntaxError:
+                return REFUSED
+            return None
+        assert self._library is not None
+        try:
+            objects = self._library.objects()
+            if [p.read_bytes() for p in objects] == [p.read_bytes() for p in self._sound]:
+                return SAME
+            self._library.link(objects)
+        except CompileError:
+            return REFUSED
+        return None
+
+    def restore(self, mutant: Mutant) -> None:
+        path = self.tree / mutant.path
+        path.write_text(self._text)
+        if self._package is not None:
+            shutil.copy(path, self._package / path.relative_to(self.tree / "src" / "altsem"))
+        for made in (self.tree / "objects").glob("*.o"):
+            if made not in self._sound:
+                made.unlink()
+
+    # --- running --------------------------------------------------------------------------------
+
+    def run(self, tests: list[str], limit: float, *options: str) -> tuple[str, str]:
+        """What became of it, and what was said."""
+        private = self.folder / "private"
+        private.mkdir(mode=0o755)
+        said = self.folder / "said"
+        command = [
+            *(word.format(private=private) for word in self._apart),
+            sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--tb=short",
+            *options, *tests,
+        ]  # fmt: skip
+        environment = {
+            **os.environ,
+            "ALTSEM_TEST_PATIENCE": str(PATIENCE),
+            "ALTSEM_TESTS_ALONE": "yes" if self._apart else "no",
+            "PYTHON": sys.executable,
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **self._environment,
+        }
+        with said.open("w", encoding="utf-8") as out:
+            process = subprocess.Popen(
+                command,
+                cwd=self.tree,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_modestly,
+            )
+            try:
+                code: int | None = process.wait(limit)
+            except subprocess.TimeoutExpired:
+                code = None
+            finally:
+                _end(process)
+        shutil.rmtree(private, ignore_errors=True)
+        if code is None:
+            return TIMED_OUT, said.read_text(errors="replace")
+        return (SURVIVED if code == 0 else KILLED), said.read_text(errors="replace")
+
+    def time(self, tests: list[str], limit: float) -> dict[str, float]:
+        """How long each file of tests takes on sound code, where it must not fail; "": pytest."""
+        report, start = self.tree / "report.xml", time.monotonic()
+        outcome, said = self.run(tests, limit, f"--junitxml={report}")
+        if outcome != SURVIVED:
+            raise NotSoundError(f"{said}\nThe tests do not pass on sound code: {outcome}.")
+        took = dict.fromkeys(tests, 0.0)
+        for case in ET.parse(report).iter("testcase"):
+            name = case.get("classname", "").replace(".", "/")
+            for test in tests:
+                if name.startswith(test.removesuffix(".py")):
+                    took[test] += float(case.get("time", 0))
+        return {**took, "": time.monotonic() - start - sum(took.values())}
+
+
+def _modestly() -> None:
+    os.nice(10)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """With all that it has started: in a PID namespace they end with its first process."""
+    for _ in range(50):
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            break
+        if process.poll() is not None:
+            break
+        time.sleep(0.02)
+    process.wait()
+
+
+def _namespaces(tree: Path) -> list[str]:
+    """What a command is put behind so that a fault can harm nothing but its own run; [] where
+    namespaces are not permitted."""
+    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    unshare = [
+        "unshare", *user, "--mount", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc",
+        "--propagation", "private",
+    ]  # fmt: skip
+    try:
+        done = subprocess.run([*unshare, "true"], capture_output=True)
+    except OSError:
+        return []
+    if done.returncode != 0:
+        return []
+    inside = str(tree / "tests" / "beds" / "alone")
+    return [*unshare, inside, "--inside", "{private}", str(os.getuid()), str(os.getgid())]
