@@ -4,10 +4,11 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "wait/wait.h"
 
-static int no_slices; /* written before main(), by the loader */
+static int no_slices, may_spin = 1; /* written before main(), by the loader */
 static _Thread_local altsem_sleeps sleeps = {.last = -1};
 
 static_assert(sizeof sleeps.ended / sizeof sleeps.ended[0] == ALTSEM_ENDS,
@@ -15,7 +16,8 @@ static_assert(sizeof sleeps.ended / sizeof sleeps.ended[0] == ALTSEM_ENDS,
 
 __attribute__((constructor)) static void read_environment(void) {
     const char *wanted = getenv("ALTSEM_TEST_NO_SLICES");
-    no_slices = wanted && *wanted == '1';
+    no_slices = wanted && *wanted;
+    may_spin = !no_slices || strcmp(wanted, "spin") == 0;
 }
 
 const altsem_sleeps *altsem_test_sleeps(int forget) {
@@ -26,7 +28,7 @@ const altsem_sleeps *altsem_test_sleeps(int forget) {
 /* Not without end: the backends are promised that. */
 int64_t altsem_slice(void) { return no_slices ? 86400 * ALTSEM_SLICE : ALTSEM_SLICE; }
 
-int altsem_may_spin(void) { return !no_slices; }
+int altsem_may_spin(void) { return may_spin; }
 
 void altsem_slept(int result, int slice, int64_t until) {
     enum altsem_end end = result == 0                ? ALTSEM_END_WOKEN

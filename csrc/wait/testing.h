@@ -4,7 +4,7 @@
  * test of what comes out in the end can tell such a core from a sound one.  So a build with
  * ALTSEM_TEST_BUILD
  *   - reads ALTSEM_TEST_NO_SLICES when it is loaded: set to 1, a slice lasts a day and nobody spins,
- *     and a wake that is lost hangs;
+ *     and a wake that is lost hangs; set to "spin", only a slice lasts a day;
  *   - tells the calling thread how its sleeps ended, and how many wakes it has made.
  * What is shipped has none of this: without that macro all here are constants, or nothing.
  */

@@ -6,7 +6,8 @@
  *
  * For each stop there is a primitive of its own.  A child makes the one call step by step (ptrace),
  * this process the other.  If the child falls asleep before it has made so many steps, the other call
- * has to wake it.  Built as a test build and run without slices (wait/testing.h), so a wake that is
+ * has to wake it.  In some scenarios it is first woken in vain, and the steps are those after that.
+ * In some it has to fall asleep in the end, and to be woken by a last call.  Built as a test build and run without slices (wait/testing.h), so a wake that is
  * lost hangs.
  *
  * Prints how many stops there were, and a line per wrong outcome.  Exit 77: processes cannot be traced
@@ -15,6 +16,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -29,6 +31,7 @@
 #include <unistd.h>
 
 #include "altsem.h"
+#include "wait/cpus.h"
 
 #define PATIENCE 8000 /* ms: far beyond what anything here takes */
 #define TICK 5        /* ms */
@@ -54,6 +57,8 @@ typedef struct scenario {
     int (*call)(race *); /* in the child, step by step */
     int (*other)(race *);
     int (*good)(race *);
+    int (*in_vain)(race *); /* wakes the child first, and takes away what it was woken for */
+    int (*last)(race *);
 } scenario;
 
 static void nap(void) { nanosleep(&(struct timespec){0, 1000000}, NULL); }
@@ -84,6 +89,14 @@ static int sem_wait_(race *r) { return altsem_sem_wait(r->segment, r->slot, ALTS
 static int lock_try(race *r) { return altsem_lock_try(r->slot); }
 static int release(race *r) { return altsem_lock_release(r->segment, r->slot); }
 static int lock_wait(race *r) { return altsem_lock_wait(r->segment, r->slot, ALTSEM_FOREVER); }
+static int barge(race *r) {
+    int answer = release(r);
+    return answer ? answer : lock_try(r);
+}
+static int steal(race *r) {
+    int answer = post(r);
+    return answer ? answer : sem_try(r);
+}
 static int set(race *r) { return altsem_event_set(r->segment, r->slot); }
 static int pulse(race *r) {
     int answer = set(r);
@@ -173,22 +186,32 @@ static int nobody_waits(race *r) { return both(r) && altsem_waiters(r->slot) == 
 static int queue_is_empty(race *r) { return both(r) && altsem_cond_waiters(r->slot) == 0; }
 
 static const scenario scenarios[] = {
-    {"try-try", ALTSEM_SEM, 1, 1, NULL, sem_try, sem_try, one_took_the_token},
-    {"post-post", ALTSEM_SEM, 0, 1, NULL, post, post, one_posted},
-    {"wait-post", ALTSEM_SEM, 0, 1, NULL, sem_wait_, post, token_is_taken},
-    {"post-wait", ALTSEM_SEM, 0, 1, NULL, post, waits_for_token, token_is_taken},
-    {"take-take", ALTSEM_LOCK, 1, 1, NULL, lock_try, lock_try, one_took_it},
-    {"release-release", ALTSEM_LOCK, 0, 1, NULL, release, release, one_released},
-    {"lock-release", ALTSEM_LOCK, 0, 1, NULL, lock_wait, release, lock_is_taken},
-    {"release-lock", ALTSEM_LOCK, 0, 1, NULL, release, waits_for_lock, lock_is_taken},
-    {"event-set", ALTSEM_EVENT, 0, 0, NULL, event_wait, set, nobody_waits},
-    {"event-pulse", ALTSEM_EVENT, 0, 0, NULL, event_wait, pulse, nobody_waits},
-    {"set-event", ALTSEM_EVENT, 0, 0, NULL, set, waits_for_event, nobody_waits},
-    {"sleep-notify", ALTSEM_COND, 0, 0, join_queue, cond_sleep, notify, queue_is_empty},
-    {"notify-sleep", ALTSEM_COND, 0, 0, join_queue, notify, waits_in_queue, queue_is_empty},
-    {"sleep-group", ALTSEM_COND, 0, 0, join_queue, cond_sleep, one_group_passes, queue_is_empty},
-    {"sleep-groups", ALTSEM_COND, 0, 0, join_queue, cond_sleep, two_groups_pass, queue_is_empty},
-    {"sleep-more", ALTSEM_COND, 0, 0, join_queue, cond_sleep, three_groups_pass, queue_is_empty},
+    {"try-try", ALTSEM_SEM, 1, 1, NULL, sem_try, sem_try, one_took_the_token, NULL, NULL},
+    {"post-post", ALTSEM_SEM, 0, 1, NULL, post, post, one_posted, NULL, NULL},
+    {"wait-post", ALTSEM_SEM, 0, 1, NULL, sem_wait_, post, token_is_taken, NULL, NULL},
+    {"post-wait", ALTSEM_SEM, 0, 1, NULL, post, waits_for_token, token_is_taken, NULL, NULL},
+    {"take-take", ALTSEM_LOCK, 1, 1, NULL, lock_try, lock_try, one_took_it, NULL, NULL},
+    {"release-release", ALTSEM_LOCK, 0, 1, NULL, release, release, one_released, NULL, NULL},
+    {"lock-release", ALTSEM_LOCK, 0, 1, NULL, lock_wait, release, lock_is_taken, NULL, NULL},
+    {"release-lock", ALTSEM_LOCK, 0, 1, NULL, release, waits_for_lock, lock_is_taken, NULL, NULL},
+    {"woken-post", ALTSEM_SEM, 0, 1, NULL, sem_wait_, post, token_is_taken, steal, NULL},
+    {"woken-release", ALTSEM_LOCK, 0, 1, NULL, lock_wait, release, lock_is_taken, barge, NULL},
+    {"wait-steal", ALTSEM_SEM, 0, 1, NULL, sem_wait_, steal, token_is_taken, NULL, post},
+    {"lock-barge", ALTSEM_LOCK, 0, 1, NULL, lock_wait, barge, lock_is_taken, NULL, release},
+    {"woken-steal", ALTSEM_SEM, 0, 1, NULL, sem_wait_, steal, token_is_taken, steal, post},
+    {"woken-barge", ALTSEM_LOCK, 0, 1, NULL, lock_wait, barge, lock_is_taken, barge, release},
+    {"event-set", ALTSEM_EVENT, 0, 0, NULL, event_wait, set, nobody_waits, NULL, NULL},
+    {"event-pulse", ALTSEM_EVENT, 0, 0, NULL, event_wait, pulse, nobody_waits, NULL, NULL},
+    {"set-event", ALTSEM_EVENT, 0, 0, NULL, set, waits_for_event, nobody_waits, NULL, NULL},
+    {"sleep-notify", ALTSEM_COND, 0, 0, join_queue, cond_sleep, notify, queue_is_empty, NULL, NULL},
+    {"notify-sleep", ALTSEM_COND, 0, 0, join_queue, notify, waits_in_queue, queue_is_empty, NULL,
+     NULL},
+    {"sleep-group", ALTSEM_COND, 0, 0, join_queue, cond_sleep, one_group_passes, queue_is_empty,
+     NULL, NULL},
+    {"sleep-groups", ALTSEM_COND, 0, 0, join_queue, cond_sleep, two_groups_pass, queue_is_empty,
+     NULL, NULL},
+    {"sleep-more", ALTSEM_COND, 0, 0, join_queue, cond_sleep, three_groups_pass, queue_is_empty,
+     NULL, NULL},
 };
 enum { SCENARIOS = sizeof scenarios / sizeof scenarios[0] };
 
@@ -213,8 +236,26 @@ static void start_ticking(void) {
     setitimer(ITIMER_REAL, &often, NULL);
 }
 
-/* 1 good, 0 not; *more: the call has more than `steps` instructions. */
-static int stop_after(const scenario *what, race *r, long steps, int *more) {
+static void stay_on_one_cpu(void) {
+    cpu_set_t all, one;
+    if (sched_getaffinity(0, sizeof all, &all) != 0) return;
+    CPU_ZERO(&one);
+    for (int i = 0; i < CPU_SETSIZE && CPU_COUNT(&one) == 0; i++)
+        if (CPU_ISSET(i, &all)) CPU_SET(i, &one);
+    sched_setaffinity(0, sizeof one, &one);
+    altsem_cpus_forget();
+    altsem_cpus(); /* not for the first time in the call */
+}
+
+static int step(pid_t pid, int *status) {
+    if (ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) != 0) exit(1);
+    int stopped = wait_for(pid, status, PATIENCE, 1);
+    if (stopped == 0) exit(1);
+    return stopped;
+}
+
+/* NULL, or what is wrong; *more: the call has more than `steps` instructions. */
+static const char *stop_after(const scenario *what, race *r, long steps, int *more) {
     int status, asleep = 0;
     int error = altsem_slot_new(what->type, what->value, what->maxvalue, &r->segment, &r->slot);
     if (error != 0) {
@@ -230,6 +271,7 @@ static int stop_after(const scenario *what, race *r, long steps, int *more) {
         altsem_slot *lock; /* asks the kernel who this is now, rather than in the call */
         if (altsem_slot_new(ALTSEM_LOCK, 1, 1, &segment, &lock) != 0 || altsem_lock_try(lock) != 0)
             _exit(1);
+        stay_on_one_cpu(); /* so it yields instead of going round and round, where it may spin */
         if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0) _exit(77);
         raise(SIGSTOP);
         r->child->answer = what->call(r);
@@ -237,34 +279,37 @@ static int stop_after(const scenario *what, race *r, long steps, int *more) {
         _exit(0);
     }
     if (!wait_for(pid, &status, PATIENCE, 0) || !WIFSTOPPED(status)) exit(77);
-    for (long i = 0; i < steps && !r->child->done && !asleep; i++) {
-        if (ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) != 0) exit(1);
-        int stopped = wait_for(pid, &status, PATIENCE, 1);
-        if (stopped == 0) exit(1);
-        asleep = stopped < 0;
+    const char *wrong = NULL;
+    if (what->in_vain) {
+        while (step(pid, &status) > 0) continue;
+        if (what->in_vain(r) != 0 || wait_for(pid, &status, PATIENCE, 0) <= 0)
+            wrong = "is not woken in vain";
     }
+    for (long i = 0; !wrong && i < steps && !r->child->done && !asleep; i++)
+        asleep = step(pid, &status) < 0;
     *more = !r->child->done && !asleep;
     int answer = what->other(r);
     if (r->tid == 0) r->mine = answer;
-    /* Asleep it stops at the end of the step that it was in. */
-    int good = !asleep || wait_for(pid, &status, PATIENCE, 0);
-    if (good) ptrace(PTRACE_DETACH, pid, NULL, NULL);
-    good = good && wait_for(pid, &status, PATIENCE, 0) && WIFEXITED(status);
-    for (int i = 0; good && r->tid != 0 && !r->back; i++, nap()) good = i < PATIENCE;
-    if (!good) {
-        printf("%s: stopped after %ld%s: somebody sleeps on\n", what->name, steps,
-               asleep ? ", asleep" : "");
+    /* One that is asleep stops at the end of the step that it was in; but not if it is to sleep on. */
+    if (asleep && !wrong) {
+        int stopped = wait_for(pid, &status, PATIENCE, what->last != NULL);
+        if (stopped < 0) r->mine = what->last(r), stopped = wait_for(pid, &status, PATIENCE, 0);
+        if (!stopped) wrong = "sleeps on";
+    }
+    if (!wrong) ptrace(PTRACE_DETACH, pid, NULL, NULL);
+    int ended = wrong ? 0 : wait_for(pid, &status, PATIENCE, what->last != NULL);
+    if (ended < 0) r->mine = what->last(r), ended = wait_for(pid, &status, PATIENCE, 0);
+    if (!wrong && (ended <= 0 || !WIFEXITED(status))) wrong = "does not come back";
+    for (int i = 0; !wrong && r->tid != 0 && !r->back; i++, nap())
+        if (i == PATIENCE) wrong = "leaves the other one asleep";
+    if (wrong) {
         kill(pid, SIGKILL);
-        return 0;
+        return wrong;
     }
     if (r->tid != 0) pthread_join(r->thread, NULL);
-    if (!what->good(r)) {
-        printf("%s: stopped after %ld%s: the answers are %d and %d\n", what->name, steps,
-               asleep ? ", asleep" : "", r->child->answer, r->mine);
-        return 0;
-    }
+    if (!what->good(r)) return "answers wrong";
     altsem_slot_free(r->segment, r->slot);
-    return 1;
+    return NULL;
 }
 
 int main(int argc, char **argv) {
@@ -280,8 +325,13 @@ int main(int argc, char **argv) {
                             MAP_SHARED | MAP_ANONYMOUS, -1, 0)};
     if (r.child == MAP_FAILED) return 1;
     long stride = strtol(argv[2], NULL, 10), stops = 0;
-    int good = 1;
-    for (int more = 1; more && good; stops++) good = stop_after(what, &r, stops * stride, &more);
+    const char *wrong = NULL;
+    for (int more = 1; more && !wrong; stops++) {
+        wrong = stop_after(what, &r, stops * stride, &more);
+        if (wrong)
+            printf("stopped after %ld it %s: %d, the other %d\n", stops * stride, wrong,
+                   r.child->answer, r.mine);
+    }
     printf("%ld stops\n", stops);
-    exit(!good);
+    exit(wrong != NULL);
 }
