@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from core.conftest import CSRC
-from core.patient import BACKENDS
 
 pytestmark = [
     # Between load-exclusive and store-exclusive a single step takes the reservation away, for ever.
@@ -24,12 +23,17 @@ pytestmark = [
     pytest.mark.limit(110),
 ]
 
-STRIDE = {"futex": 1, "sysv": 11}
-SCENARIOS = (
-    "try-try", "post-post", "wait-post", "post-wait", "take-take", "release-release",
-    "lock-release", "release-lock", "event-set", "event-pulse", "set-event", "sleep-notify",
-    "notify-sleep", "sleep-group", "sleep-groups", "sleep-more",
-)  # fmt: skip
+# After every so-maniest instruction; sleeping with each backend, and with a spin before the sleep.
+STRIDES = {("futex", "1"): 3, ("futex", "spin"): 7, ("sysv", "1"): 19}
+SCENARIOS = {
+    "sem": "try-try post-post wait-post post-wait woken-post wait-steal woken-steal",
+    "lock": "take-take release-release lock-release release-lock woken-release lock-barge woken-barge",
+    "event": "event-set event-pulse set-event",
+    "cond": "sleep-notify notify-sleep sleep-group sleep-groups sleep-more leave-notify notify-leave",
+    "barrier": "party-party wait-arrive arrive-wait wait-act wait-abort wait-reset wait-withdraw "
+    "early-trip early-reset",
+}
+EACH = [(kind, name) for kind, names in SCENARIOS.items() for name in names.split()]
 
 
 @pytest.fixture(scope="module")
@@ -49,17 +53,18 @@ def races(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_scenario_is_run(races: Path) -> None:
     listed = subprocess.run([races], capture_output=True, text=True, check=True).stdout.split()
-    assert sorted(listed) == sorted(SCENARIOS)
+    assert sorted(listed) == sorted(name for _, name in EACH)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize(("backend", "switch"), STRIDES)
+@pytest.mark.parametrize(("kind", "scenario"), EACH)
 def test_what_comes_out_is_right_and_nobody_sleeps_on(
-    races: Path, scenario: str, backend: str
+    races: Path, kind: str, scenario: str, backend: str, switch: str
 ) -> None:
+    stride = os.environ.get("ALTSEM_RACES", str(STRIDES[backend, switch]))
     done = subprocess.run(
-        [races, scenario, os.environ.get("ALTSEM_RACES", str(STRIDE[backend]))],
-        env={**os.environ, "ALTSEM_BACKEND": backend, "ALTSEM_TEST_NO_SLICES": "1"},
+        [races, scenario, stride],
+        env={**os.environ, "ALTSEM_BACKEND": backend, "ALTSEM_TEST_NO_SLICES": switch},
         capture_output=True,
         text=True,
     )
