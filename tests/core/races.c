@@ -34,7 +34,7 @@
 #include "wait/cpus.h"
 
 #define PATIENCE 8000 /* ms: far beyond what anything here takes */
-#define TICK 5        /* ms */
+#define TICK 1        /* ms */
 
 typedef struct race {
     altsem_segment *segment;
@@ -61,7 +61,7 @@ typedef struct scenario {
     int (*last)(race *);
 } scenario;
 
-static void nap(void) { nanosleep(&(struct timespec){0, 1000000}, NULL); }
+static void nap(void) { nanosleep(&(struct timespec){0, 200000}, NULL); }
 
 static char state_of(pid_t pid, pid_t tid) {
     char path[64], text[256];
@@ -128,6 +128,42 @@ static int one_group_passes(race *r) { return groups_pass(r, 1); }
 static int two_groups_pass(race *r) { return groups_pass(r, 2); }
 static int three_groups_pass(race *r) { return groups_pass(r, 3); }
 
+/* How many were notified, or whether one was. */
+static int leave(race *r) { return altsem_cond_leave(r->slot, r->ticket); }
+static int count_notified(race *r) { return (int)altsem_cond_notify(r->segment, r->slot, 1); }
+
+static int arrive(race *r, int to_act) {
+    uint32_t index;
+    return altsem_barrier_arrive(r->segment, r->slot, to_act, ALTSEM_FOREVER, &index, &r->ticket);
+}
+static void one_arrives(race *r) { arrive(r, 0); }
+static void one_acts(race *r) { arrive(r, 1); }
+static void two_arrive(race *r) { arrive(r, 0), arrive(r, 0); }
+static int party(race *r) {
+    int answer = arrive(r, 0);
+    if (answer != 0) return answer == 1 ? 0 : answer;
+    return altsem_barrier_wait(r->segment, r->slot, r->ticket, ALTSEM_FOREVER);
+}
+static int comes_early(race *r) { return arrive(r, 0) == 1 ? 0 : -1; }
+static int barrier_wait(race *r) {
+    return altsem_barrier_wait(r->segment, r->slot, r->ticket, ALTSEM_FOREVER);
+}
+static int last_arrives(race *r) { return arrive(r, 0) == 1 ? 0 : -1; }
+static int trips(race *r) { return altsem_barrier_trip(r->segment, r->slot, r->ticket); }
+static int acts(race *r) { return arrive(r, 1) == 1 ? trips(r) : -1; }
+static int aborts(race *r) {
+    altsem_barrier_abort(r->segment, r->slot);
+    return 0;
+}
+static int resets(race *r) {
+    altsem_barrier_reset(r->segment, r->slot);
+    return 0;
+}
+static int withdraws(race *r) {
+    altsem_barrier_withdraw(r->segment, r->slot, r->ticket);
+    return 0;
+}
+
 /* A thread of this process that waits, and is asleep, or back already, when the child goes on. */
 typedef struct waiter {
     race *of;
@@ -156,6 +192,8 @@ static int waits_for_token(race *r) { return starts(r, sem_wait_); }
 static int waits_for_lock(race *r) { return starts(r, lock_wait); }
 static int waits_for_event(race *r) { return starts(r, event_wait); }
 static int waits_in_queue(race *r) { return starts(r, cond_sleep); }
+static int comes_as_party(race *r) { return starts(r, party); }
+static int waits_at_barrier(race *r) { return starts(r, barrier_wait); }
 
 /* --- what must come out ------------------------------------------------------------------------- */
 
@@ -184,6 +222,22 @@ static int lock_is_taken(race *r) {
 }
 static int nobody_waits(race *r) { return both(r) && altsem_waiters(r->slot) == 0; }
 static int queue_is_empty(race *r) { return both(r) && altsem_cond_waiters(r->slot) == 0; }
+static int none_or_one(race *r) {
+    return r->mine == r->child->answer && (unsigned)r->mine <= 1 &&
+           altsem_cond_waiters(r->slot) == 0;
+}
+static int passed(race *r) {
+    return both(r) && altsem_barrier_waiting(r->slot) == 0 && !altsem_barrier_broken(r->slot);
+}
+static int is_broken(race *r) {
+    return r->mine == 0 && r->child->answer == -EPIPE && altsem_barrier_broken(r->slot);
+}
+static int is_whole(race *r) {
+    return r->mine == 0 && r->child->answer == -EPIPE && !altsem_barrier_broken(r->slot);
+}
+static int begins_anew(race *r) {
+    return r->mine == 0 && r->child->answer == -EAGAIN && altsem_barrier_waiting(r->slot) == 0;
+}
 
 static const scenario scenarios[] = {
     {"try-try", ALTSEM_SEM, 1, 1, NULL, sem_try, sem_try, one_took_the_token, NULL, NULL},
@@ -212,6 +266,20 @@ static const scenario scenarios[] = {
      NULL, NULL},
     {"sleep-more", ALTSEM_COND, 0, 0, join_queue, cond_sleep, three_groups_pass, queue_is_empty,
      NULL, NULL},
+    {"leave-notify", ALTSEM_COND, 0, 0, join_queue, leave, count_notified, none_or_one, NULL, NULL},
+    {"notify-leave", ALTSEM_COND, 0, 0, join_queue, count_notified, leave, none_or_one, NULL, NULL},
+    {"party-party", ALTSEM_BARRIER, 0, 2, NULL, party, comes_as_party, passed, NULL, NULL},
+    {"wait-arrive", ALTSEM_BARRIER, 0, 2, one_arrives, barrier_wait, last_arrives, passed, NULL,
+     NULL},
+    {"arrive-wait", ALTSEM_BARRIER, 0, 2, one_arrives, last_arrives, waits_at_barrier, passed, NULL,
+     NULL},
+    {"wait-act", ALTSEM_BARRIER, 0, 2, one_arrives, barrier_wait, acts, passed, NULL, NULL},
+    {"wait-abort", ALTSEM_BARRIER, 0, 2, one_arrives, barrier_wait, aborts, is_broken, NULL, NULL},
+    {"wait-reset", ALTSEM_BARRIER, 0, 2, one_arrives, barrier_wait, resets, is_whole, NULL, NULL},
+    {"wait-withdraw", ALTSEM_BARRIER, 0, 3, two_arrive, barrier_wait, withdraws, begins_anew, NULL,
+     NULL},
+    {"early-trip", ALTSEM_BARRIER, 0, 1, one_acts, comes_early, trips, passed, NULL, NULL},
+    {"early-reset", ALTSEM_BARRIER, 0, 1, one_acts, comes_early, resets, passed, NULL, NULL},
 };
 enum { SCENARIOS = sizeof scenarios / sizeof scenarios[0] };
 
@@ -300,8 +368,8 @@ static const char *stop_after(const scenario *what, race *r, long steps, int *mo
     int ended = wrong ? 0 : wait_for(pid, &status, PATIENCE, what->last != NULL);
     if (ended < 0) r->mine = what->last(r), ended = wait_for(pid, &status, PATIENCE, 0);
     if (!wrong && (ended <= 0 || !WIFEXITED(status))) wrong = "does not come back";
-    for (int i = 0; !wrong && r->tid != 0 && !r->back; i++, nap())
-        if (i == PATIENCE) wrong = "leaves the other one asleep";
+    for (int i = 0; !wrong && r->tid != 0 && !r->back; i++, nap()) /* 5 in a ms */
+        if (i == 5 * PATIENCE) wrong = "leaves the other one asleep";
     if (wrong) {
         kill(pid, SIGKILL);
         return wrong;

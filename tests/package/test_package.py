@@ -110,7 +110,7 @@ def test_make_help_names_every_target() -> None:
 
 def test_no_file_names_a_place_of_one_machine() -> None:
     # Assembled, or this file would find itself.
-    places = re.compile("|".join(rf"(?<![\w.~}])/{name}\b" for name in ("work", "root", "home")))
+    places = re.compile("|".join(rf"(?<![\w.~}}])/{name}\b" for name in ("work", "root", "home")))
     files = project_files()
     assert len(files) > 30
     found = [
