@@ -27,9 +27,11 @@ pytestmark = [
 STRIDES = {("futex", "1"): 3, ("futex", "spin"): 7, ("sysv", "1"): 19}
 SCENARIOS = {
     "sem": "try-try post-post wait-post post-wait woken-post wait-steal woken-steal",
-    "lock": "take-take release-release lock-release release-lock woken-release lock-barge woken-barge",
+    "lock": "take-take release-release lock-release release-lock woken-release lock-barge "
+    "woken-barge",
     "event": "event-set event-pulse set-event",
-    "cond": "sleep-notify notify-sleep sleep-group sleep-groups sleep-more leave-notify notify-leave",
+    "cond": "sleep-notify notify-sleep sleep-group sleep-groups sleep-more leave-notify "
+    "notify-leave",
     "barrier": "party-party wait-arrive arrive-wait wait-act wait-abort wait-reset wait-withdraw "
     "early-trip early-reset",
 }

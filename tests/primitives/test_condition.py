@@ -181,6 +181,8 @@ def test_a_notification_that_its_waiter_cannot_act_on_goes_to_the_next(
         with condition:  # the main thread waits now, and was first
             pass
         other.start(5.0)
+        # Both wait: whoever is seen to wait for the lock below is the one that was notified.
+        wait_until(lambda: condition.waiters == 2)
         with condition:
             if when == "asleep":
                 interrupt_main()
