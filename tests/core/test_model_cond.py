@@ -23,11 +23,12 @@ LEFT_OVER = [(0, 0), (-1, 1)]  # a token that nobody of the group before the las
     ],
     ids=[
         "they time out",
+        "one times out",
         "two notifiers",
         "one comes late",
         "late, times out",
         "a token left over",
-    ],
+    ],  # fmt: skip
 )
 def test_as_many_as_are_notified_go_whoever_times_out_and_nobody_sleeps_on(
     notifications: list[tuple[int, ...]], world: dict[str, Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -113,6 +114,14 @@ def aside(work: Callable[[], None]) -> Callable[[], None]:
     return join
 
 
+@contextlib.contextmanager
+def setting(event: threading.Event) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        event.set()
+
+
 def interrupt_main() -> None:
     assert threading.main_thread().ident is not None
     signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)  # type: ignore[arg-type]
@@ -212,11 +221,8 @@ def is_notified_and_interrupted(condition: Any) -> bool:
 
     condition.acquire()
     join = aside(others)
-    with pytest.raises(Interrupted):
-        try:
-            condition.wait(GENEROUS)
-        finally:
-            raised.set()
+    with pytest.raises(Interrupted), setting(raised):
+        condition.wait(GENEROUS)
     has_lock = lock._semlock._is_mine()
     if has_lock:
         condition.release()
