@@ -28,7 +28,7 @@ LEFT_OVER = [(0, 0), (-1, 1)]  # a token that nobody of the group before the las
         "one comes late",
         "late, times out",
         "a token left over",
-    ],  # fmt: skip
+    ],
 )
 def test_as_many_as_are_notified_go_whoever_times_out_and_nobody_sleeps_on(
     notifications: list[tuple[int, ...]], world: dict[str, Any]
