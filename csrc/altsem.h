@@ -208,35 +208,35 @@ uint32_t altsem_event_now(const altsem_slot *slot);
  * set and clear wakes those who waited). */
 int altsem_event_wait(altsem_segment *segment, altsem_slot *slot, uint32_t since, int64_t deadline);
 
-/* --- conditions: a wait queue, used together with a lock of the caller's ------------------------- */
+/* --- conditions: a wait queue, used together with a lock of the caller's --------------------- */
 
-/* Joins the queue.  With the caller's lock held, so that no notification is missed.  -EAGAIN: 2^20-1
- * are waiting. */
+/* Joins the queue.  With the caller's lock held, so that no notification is missed.  -EAGAIN:
+ * 2^20-1 are waiting. */
 int altsem_cond_enter(altsem_slot *slot, uint32_t *ticket);
 /* Sleeps until notified.  With the caller's lock released. */
 int altsem_cond_sleep(altsem_segment *segment, altsem_slot *slot, uint32_t ticket,
                       int64_t deadline);
 /* Leaves the queue after altsem_cond_sleep failed, best at once: before the caller's lock is taken
- * again, which may take long or fail.  1: a notification had come after all, and has been used up: the
- * caller acts on it, or hands it on with altsem_cond_notify(1); 0: none had. */
+ * again, which may take long or fail.  1: a notification had come after all, and has been used up:
+ * the caller acts on it, or hands it on with altsem_cond_notify(1); 0: none had. */
 int altsem_cond_leave(altsem_slot *slot, uint32_t ticket);
-/* Hands a notification to `n` of those that have entered and not yet been notified.  With the caller's
- * lock held, or else whoever looks at what is waited for, enters and sleeps may miss it.  Returns how
- * many were notified; waits for nobody. */
+/* Hands a notification to `n` of those that have entered and not yet been notified.  With the
+ * caller's lock held, or else whoever looks at what is waited for, enters and sleeps may miss it.
+ * Returns how many were notified; waits for nobody. */
 uint32_t altsem_cond_notify(altsem_segment *segment, altsem_slot *slot, uint32_t n);
 uint32_t altsem_cond_waiters(const altsem_slot *slot);
 
 /* --- barriers -------------------------------------------------------------------------------- */
 
-/* Arrives.  *index: 0 for the first, parties-1 for the last, different for each; *generation: for the
- * calls below.
+/* Arrives.  *index: 0 for the first, parties-1 for the last, different for each; *generation: for
+ * the calls below.
  *   0        others are still to come: altsem_barrier_wait
- *   1        the last one.  If `to_act` is 0 the generation has tripped and all are released.  Else it is
- *            closed: the caller runs its action, then calls altsem_barrier_trip or _fail.  If it is
- *            killed before, waiters break the generation within about a second; but never unless its
- *            death is proved, so not if it is of another PID namespace.
+ *   1        the last one.  If `to_act` is 0 the generation has tripped and all are released.  Else
+ *            it is closed: the caller runs its action, then calls altsem_barrier_trip or _fail.  If
+ *            it is killed before, waiters break the generation within about a second; but never
+ *            unless its death is proved, so not if it is of another PID namespace.
  *   -EPIPE   broken
- *   -ETIMEDOUT, -EINTR   the action of the generation before is not over yet.  Nothing has happened.
+ *   -ETIMEDOUT, -EINTR   the action of the generation before is not over.  Nothing has happened.
  *   -EAGAIN  2^23-1 have arrived, of still more */
 int altsem_barrier_arrive(altsem_segment *segment, altsem_slot *slot, int to_act, int64_t deadline,
                           uint32_t *index, uint32_t *generation);
@@ -244,11 +244,11 @@ int altsem_barrier_arrive(altsem_segment *segment, altsem_slot *slot, int to_act
  *   -EPIPE      it was broken, or reset
  *   -ETIMEDOUT  the time was over before all had arrived; the barrier is now broken.  Once all have
  *               arrived the deadline does not matter: the action is waited for, in slices
- *   -EAGAIN     another party has withdrawn, so all others begin anew: altsem_barrier_arrive again */
+ *   -EAGAIN     another party has withdrawn and all begin anew: altsem_barrier_arrive again */
 int altsem_barrier_wait(altsem_segment *segment, altsem_slot *slot, uint32_t generation,
                         int64_t deadline);
-/* Takes an arrival back (the party was interrupted), if its generation still waits for others.  They
- * begin anew, so that their indexes have no gap. */
+/* Takes an arrival back (the party was interrupted), if its generation still waits for others.
+ * They begin anew, so that their indexes have no gap. */
 void altsem_barrier_withdraw(altsem_segment *segment, altsem_slot *slot, uint32_t generation);
 /* The action is over: releases the generation.  -EPIPE: it was broken or reset meanwhile. */
 int altsem_barrier_trip(altsem_segment *segment, altsem_slot *slot, uint32_t generation);

@@ -1,15 +1,16 @@
 /* barrier.c - a rendezvous of a fixed number of parties, without a lock.
  *
- * Promise: the parties of a generation pass together, each with an index of its own; and whoever is
- * killed blocks nobody.  There is no lock to be killed with, and no draining phase that a killed party
- * would have to leave.  A party killed asleep stays counted until its generation ends.
+ * Promise: the parties of a generation pass together, each with an index of its own; and whoever
+ * is killed blocks nobody.  There is no lock to be killed with, and no draining phase that a
+ * killed party would have to leave.  A party killed asleep stays counted until its generation
+ * ends.
  *
  *    63 62             40 39            8 7         0
  *   +--+-----------------+---------------+-----------+
  *   |C | arrived, or who |  generation   | outcomes  |
  *   +--+-----------------+---------------+-----------+
- *   C: closed, nobody can arrive.  If `who` is 0 the barrier is broken; else all have arrived, and the
- *   last one, the thread with this kernel id, runs the action.
+ *   C: closed, nobody can arrive.  If `who` is 0 the barrier is broken; else all have arrived, and
+ *   the last one, the thread with this kernel id, runs the action.
  *   outcomes: two bits for each of the last four generations, the latest in bits 0 and 1.
  *
  *   state            step             outcome     next state, and wakes all
@@ -28,23 +29,24 @@
  *   any              reset            broken      next generation: open, 0
  *
  * Every row is one compare-and-swap, so there is nothing between arriving and releasing the others
- * where the last party could be killed, unless it runs an action.  Then the word names it, and whoever
- * waits looks at the end of each slice (word.h) whether it still lives.  Only proof counts
- * (process/judge.c): a party of another PID namespace, or one that /proc hides, is never taken for dead
- * as long as the kernel knows its number.  That stands in the step that closes, so there is no moment
- * in which it cannot be told; by `holder`, written afterwards, one is known for dead whose number was
- * given to another process since.
+ * where the last party could be killed, unless it runs an action.  Then the word names it, and
+ * whoever waits looks at the end of each slice (word.h) whether it still lives.  Only proof counts
+ * (process/judge.c): a party of another PID namespace, or one that /proc hides, is never taken for
+ * dead as long as the kernel knows its number.  That stands in the step that closes, so there is
+ * no moment in which it cannot be told; by `holder`, written afterwards, one is known for dead
+ * whose number was given to another process since.
  *
  * Once a generation is closed no timeout breaks it, and a newcomer waits for its end: all have
  * arrived, and what the action takes is nobody's delay.
  *
- * A party that withdraws would leave a gap in the indexes of those that arrived before and after it.  So
- * the others begin anew: they are woken, arrive again in the next generation, and get new indexes.
+ * A party that withdraws would leave a gap in the indexes of those that arrived before and after
+ * it.  So the others begin anew: they are woken, arrive again in the next generation, and get new
+ * indexes.
  *
  * Every end of a generation changes the low half, on which its waiters sleep.  A waiter that comes
- * back finds how its own generation ended by the outcomes, even when three more have ended since.  When
- * more have, `tripped_since` tells: if no generation from its own on ended badly, its own has tripped.
- * Else it takes its own for broken, rather than pass a barrier that may not have tripped.
+ * back finds how its own generation ended by the outcomes, even when three more have ended since.
+ * When more have, `tripped_since` tells: if no generation from its own on ended badly, its own has
+ * tripped.  Else it takes its own for broken, rather than pass a barrier that may not have tripped.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -71,7 +73,7 @@ static uint64_t get(const altsem_slot *slot) {
     return atomic_load_explicit(&slot->word, memory_order_acquire);
 }
 
-/* No generation before `generation` can be taken for tripped any more unless the outcomes say so. */
+/* No generation before this one is taken for tripped any more, unless the outcomes say so. */
 static void raise_tripped_since(altsem_slot *slot, uint32_t generation) {
     uint32_t seen = atomic_load_explicit(&slot->tripped_since, memory_order_relaxed);
     while ((int32_t)(generation - seen) > 0)
@@ -103,7 +105,7 @@ static enum outcome outcome(const altsem_slot *slot, uint64_t word, uint32_t gen
     return first - 1 - generation < since ? BROKEN : TRIPPED;
 }
 
-/* --- the party that runs the action ------------------------------------------------------------- */
+/* --- the party that runs the action ----------------------------------------------------------- */
 
 static uint64_t closed_by(uint64_t word, uint32_t tid) {
     uint64_t rest = word & ((UINT64_C(1) << COUNT_AT) - 1);
@@ -116,9 +118,9 @@ static uint64_t signed_by(uint32_t generation, uint64_t id) {
     return (uint64_t)generation << 32 | (altsem_id_known(id) ? brief(id) : 0);
 }
 
-/* Whether the number of who has closed this generation is that of another process now.  What stands in
- * `holder` counts only if it is of this generation: one that was stopped before it wrote there, while
- * its own was broken, writes late. */
+/* Whether the number of who has closed this generation is that of another process now.  What
+ * stands in `holder` counts only if it is of this generation: one that was stopped before it wrote
+ * there, while its own was broken, writes late. */
 static int is_another(const altsem_slot *slot, uint64_t word, const altsem_verdict *verdict) {
     uint64_t holder = atomic_load_explicit(&slot->holder, memory_order_relaxed);
     altsem_seen seen;
@@ -147,7 +149,7 @@ static int ended_by_death(altsem_segment *segment, altsem_slot *slot, uint64_t s
     return ended;
 }
 
-/* ------------------------------------------------------------------------------------------------ */
+/* ---------------------------------------------------------------------------------------------- */
 
 int altsem_barrier_arrive(altsem_segment *segment, altsem_slot *slot, int to_act, int64_t deadline,
                           uint32_t *index, uint32_t *generation) {

@@ -5,11 +5,11 @@
  * whatever instruction, leaves a state from which a later notification of all reaches every waiter:
  * each step errs towards a spurious wake.
  *
- * Waiters form groups by arrival.  Only the current group is being notified; arrivals join the next.
- * A notification is a token in the word of the current group.  When all its members have been
- * handed one, the next notification closes the next group and makes it the current one.  So a token
- * is taken by a member of its own group only, and since a group gets no members once it is current,
- * not by a latecomer.
+ * Waiters form groups by arrival.  Only the current group is being notified; arrivals join the
+ * next.  A notification is a token in the word of the current group.  When all its members have
+ * been handed one, the next notification closes the next group and makes it the current one.  So a
+ * token is taken by a member of its own group only, and since a group gets no members once it is
+ * current, not by a latecomer.
  *
  *   current    current group << 32 | its members without a notification
  *   joining    next group << 32 | CLOSED | its members
@@ -43,13 +43,14 @@
  *     gone, and later notifications would be spent on nobody.
  *   - notify, before the wake: whom it was for finds its token at the end of its slice (word.h).
  *   - close, advance: whoever comes next finds CLOSED, and finishes.
- *   - a waiter, anywhere: it stays counted, and a notification may be spent on it.  It cannot be told
- *     from one that was notified and killed before it could act.
+ *   - a waiter, anywhere: it stays counted, and a notification may be spent on it.  It cannot be
+ *     told from one that was notified and killed before it could act.
  *
  * Two words, because the kernel wakes in order of arrival at the word, and a member of the current
  * group that went back to sleep stands behind the arrivals of the next.  Two are enough: group g+2
- * gets tokens only when all of g have been handed theirs, each with a wake, so nobody of g sleeps any
- * more; one that is just about to finds the low half changed by a token, or by the number in it.
+ * gets tokens only when all of g have been handed theirs, each with a wake, so nobody of g sleeps
+ * any more; one that is just about to finds the low half changed by a token, or by the number in
+ * it.
  */
 #include <errno.h>
 
@@ -72,8 +73,8 @@ static uint32_t group_of(uint64_t value) { return altsem_high(value); }
 static int later(uint32_t group, uint32_t than) { return (int32_t)(group - than) > 0; }
 static enum altsem_which which_of(uint32_t group) { return group & 1 ? ALTSEM_WORD2 : ALTSEM_WORD; }
 
-/* `joining`, open.  Whoever finds it CLOSED finishes what the notifier has begun: a helper that comes
- * late fails both steps. */
+/* `joining`, open.  Whoever finds it CLOSED finishes what the notifier has begun: a helper that
+ * comes late fails both steps. */
 static uint64_t get_joining(altsem_slot *slot) {
     uint64_t joining;
     while ((joining = get(&slot->joining)) & CLOSED) {
@@ -95,8 +96,8 @@ int altsem_cond_enter(altsem_slot *slot, uint32_t *ticket) {
 }
 
 /* 0 notified, with a token taken if one was needed; -EAGAIN not yet, and *low is what to sleep on.
- * The word is read before `current`: a notifier changes them in the other order, so whoever has read
- * a word that is about to change does not fall asleep on it. */
+ * The word is read before `current`: a notifier changes them in the other order, so whoever has
+ * read a word that is about to change does not fall asleep on it. */
 static int take_notification(altsem_slot *slot, uint32_t ticket, uint32_t *low) {
     _Atomic uint64_t *word = altsem_word_of(slot, which_of(ticket));
     uint64_t seen = get(word);

@@ -1,19 +1,19 @@
-/* kills.c - kills a process after 0, 1, 2, ... instructions of a call of the core, and looks whether
- * those it leaves behind go on.
+/* kills.c - kills a process after 0, 1, 2, ... instructions of a call of the core, and looks
+ * whether those it leaves behind go on.
  *
  *   kills SCENARIO STRIDE FIRST    after instruction FIRST, FIRST + STRIDE, ...
  *   kills                          lists the scenarios
- *   kills overtaken-...            not killed, but stopped after each instruction, while the others go
- *                                  on until the numbers of groups or generations come round
+ *   kills overtaken-...            not killed, but stopped after each instruction, while the
+ *                                  others go on until the numbers come round
  *
- * For each kill there is a primitive of its own, with threads that sleep on it.  A child makes the call
- * step by step (ptrace), and is killed.  Then a survivor does what survivors do.  A kill may swallow a
- * wake; so a sleeper may sleep until its slice ends, a second at the most, but must go then: no call
- * that it makes after the survivor has acted may last for a slice.  Slices are counted, not seconds, so
- * a machine under load changes nothing.
+ * For each kill there is a primitive of its own, with threads that sleep on it.  A child makes the
+ * call step by step (ptrace), and is killed.  Then a survivor does what survivors do.  A kill may
+ * swallow a wake; so a sleeper may sleep until its slice ends, a second at the most, but must go
+ * then: no call that it makes after the survivor has acted may last for a slice.  Slices are
+ * counted, not seconds, so a machine under load changes nothing.
  *
- * Prints how many instructions and kills there were, and a line per sleeper that did not come back in
- * time, or with a wrong answer.  Exit 77: processes cannot be traced here.
+ * Prints how many instructions and kills there were, and a line per sleeper that did not come back
+ * in time, or with a wrong answer.  Exit 77: processes cannot be traced here.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -71,7 +71,7 @@ struct test {
 
 static void nap(void) { nanosleep(&(struct timespec){0, 1000000}, NULL); }
 
-/* --- conditions --------------------------------------------------------------------------------- */
+/* --- conditions ------------------------------------------------------------------------------- */
 
 static void cond_enter(sleeper *me) { altsem_cond_enter(me->of->slot, &me->ticket); }
 static int cond_sleep(sleeper *me) {
@@ -88,7 +88,7 @@ static void enter_and_notify(test *t) {
     notify_one(t);
 }
 
-/* --- barriers ----------------------------------------------------------------------------------- */
+/* --- barriers --------------------------------------------------------------------------------- */
 
 static int party(test *t, uint32_t *generation, int *arrived) {
     uint32_t index;
@@ -123,8 +123,8 @@ static int are_done(test *t) {
         if (!t->sleepers[i].done) return 0;
     return 1;
 }
-/* Brings as many as are missing once those who sleep are counted; none if it has ended, or will when
- * they look after the one that runs the action. */
+/* Brings as many as are missing once those who sleep are counted; none if it has ended, or will
+ * when they look after the one that runs the action. */
 static void complete(test *t) {
     if (t->what->may_break && altsem_barrier_waiting(t->slot) == 0) t->acted = 1;
     while ((int)altsem_barrier_waiting(t->slot) < t->what->sleepers) {
@@ -157,7 +157,7 @@ static void child_times_out(test *t) {
 static void aborts(test *t) { altsem_barrier_abort(t->segment, t->slot); }
 static void resets(test *t) { altsem_barrier_reset(t->segment, t->slot); }
 
-/* --- locks, semaphores, events ------------------------------------------------------------------ */
+/* --- locks, semaphores, events ---------------------------------------------------------------- */
 
 static void nothing(sleeper *me) { (void)me; }
 static int lock_sleep(sleeper *me) {
@@ -213,7 +213,7 @@ static const scenario scenarios[] = {
 };
 enum { SCENARIOS = sizeof scenarios / sizeof scenarios[0] };
 
-/* ------------------------------------------------------------------------------------------------ */
+/* ---------------------------------------------------------------------------------------------- */
 
 static void *run_sleeper(void *arg) {
     sleeper *me = arg;
@@ -331,7 +331,7 @@ static int look(sleeper *s, long after) {
     return 0;
 }
 
-/* --- not killed, but stopped while the others go on ---------------------------------------------- */
+/* --- not killed, but stopped while the others go on -------------------------------------------- */
 
 #define GROUPS 4096 /* as many as the half of the word that waiters sleep on can number */
 #define GENERATIONS 65536

@@ -14,7 +14,8 @@ LEFT_OVER = [(0, 0), (-1, 1)]  # a token that nobody of the group before the las
 @pytest.mark.parametrize(
     ("notifications", "world"),
     [
-        ([(1, 1)], {"early": 2, "timeouts": 2}),
+        ([(1,)], {"early": 2, "timeouts": 2}),
+        ([(1, 1)], {"early": 2, "timeouts": 1}),
         ([(1,), (1,)], {"early": 2, "timeouts": 1}),
         ([(1, 1)], {"early": 1, "later": 1}),
         ([(1,)], {"early": 1, "later": 1, "timeouts": 1}),
@@ -22,6 +23,7 @@ LEFT_OVER = [(0, 0), (-1, 1)]  # a token that nobody of the group before the las
     ],
     ids=[
         "they time out",
+        "one times out",
         "two notifiers",
         "one comes late",
         "late, times out",
@@ -60,7 +62,7 @@ def test_a_notifier_killed_after_any_step_keeps_no_later_notification_from_the_w
     ("fault", "world"),
     [
         ("tokens_first", {"early": 2, "timeouts": 2}),
-        ("word_read_late", {"early": 2, "later": 1}),
+        ("word_read_late", {"early": 2, "later": 1, "numbers": (1, 1)}),
         ("closes_not", {"early": 2, "timeouts": 2}),
         ("tokens_without_group", {"early": 2, "words": LEFT_OVER}),
         ("leaves_without_looking", {"early": 2, "timeouts": 2}),
@@ -69,6 +71,6 @@ def test_a_notifier_killed_after_any_step_keeps_no_later_notification_from_the_w
     ],
 )
 def test_the_search_finds_what_is_forbidden(fault: str, world: dict[str, Any]) -> None:
-    numbers = (1,) if "words" in world else (1, 1)
+    numbers = world.pop("numbers", (1,))
     _, wrong = violations(numbers, faults=Faults(**{fault: True}), **world)
     assert wrong
