@@ -158,13 +158,14 @@ int altsem_slot_new(int type, int64_t value, int64_t maxvalue, altsem_segment **
     for (;;) {
         int error = altsem_watch_forks();
         if (error != 0) return error;
+        uint32_t generation = altsem_generation();
         altsem_mutex_lock();
         drop(&inherited);
         error = allocate(type, value, maxvalue, segment, slot);
         altsem_mutex_unlock();
         /* A signal handler may have forked meanwhile, and this be its child: then the parent has the
          * slot. */
-        if (error != 0 || altsem_segment_is_mine(*segment)) return error;
+        if (error != 0 || altsem_generation() == generation) return error;
         altsem_slot_free(*segment, *slot);
     }
 }

@@ -226,10 +226,14 @@ def test_after_the_descriptors_were_closed_slots_come_from_a_new_segment(program
     assert program(CLOSED) == "done\n"
 
 
-def test_where_no_new_segment_can_be_had_a_closed_one_is_filled(program) -> None:
+@pytest.mark.parametrize("freed", [0, 2])
+def test_where_no_new_segment_can_be_had_a_closed_one_is_filled(program, freed: int) -> None:
     code = """
-import os, resource
-old = kit.sem()
+import os, resource, signal
+signal.alarm(20)
+old, *others = [kit.sem() for _ in range(1 + int(sys.argv[1]))]
+for other in others:
+    other.free()
 fd = lib.altsem_segment_fd(old.segment)
 os.dup2(os.open("/dev/null", os.O_RDONLY), fd)
 free = os.dup(0)
@@ -238,7 +242,7 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (free, free))
 new = kit.sem(2)
 print(new.segment == old.segment, new.sem_value())
 """
-    assert program(code) == "True 2\n"
+    assert program(code, freed) == "True 2\n"
 
 
 def test_making_and_dropping_stays_within_a_page(program) -> None:
