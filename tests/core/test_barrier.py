@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -457,6 +458,26 @@ def test_the_death_of_the_last_one_in_its_action_breaks_the_generation(
     barrier.barrier_reset()
     everybody = [crew.child(party, barrier) for _ in range(3)]
     assert sorted(child.result() for child in everybody) == [0, 1, 2]
+
+
+def test_a_death_is_noticed_at_the_end_of_the_slice_in_which_it_comes(
+    kit: Kit, crew: Crew
+) -> None:
+    """Not only by the next call."""
+    for _ in range(20):
+        barrier = kit.barrier(2)
+        _, _, generation = arrive(barrier)
+        last = in_action(barrier, crew, 1)
+        began = time.monotonic()
+        waiting = crew.task(barrier.barrier_wait, generation, FOREVER)
+        until(waiting.asleep)
+        last.kill()
+        took = time.monotonic() - began
+        answer = waiting.result()
+        if took < 0.9:  # else the slice may have ended before
+            assert answer == EPIPE
+            return
+    raise AssertionError("never killed within a slice")
 
 
 @pytest.mark.limit(60)
