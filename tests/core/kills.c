@@ -414,9 +414,10 @@ int main(int argc, char **argv) {
     setvbuf(stdout, NULL, _IOLBF, 0);
     alarm(100);
     long stride = strtol(argv[2], NULL, 10), first = strtol(argv[3], NULL, 10);
-    test *tests = calloc(BATCH, sizeof *tests);
-    prepare(tests, what);
-    long instructions = kill_after(tests, 1000000), kills = 0;
+    /* The sleepers of the first may still be on their way when the others are prepared. */
+    test *tests = calloc(BATCH + 1, sizeof *tests), *whole = &tests[BATCH];
+    prepare(whole, what);
+    long instructions = kill_after(whole, 1000000), kills = 0;
     int good = 1;
     for (long at = first; at < instructions; at += BATCH * stride) {
         int n = 0;
