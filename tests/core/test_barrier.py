@@ -460,9 +460,7 @@ def test_the_death_of_the_last_one_in_its_action_breaks_the_generation(
     assert sorted(child.result() for child in everybody) == [0, 1, 2]
 
 
-def test_a_death_is_noticed_at_the_end_of_the_slice_in_which_it_comes(
-    kit: Kit, crew: Crew
-) -> None:
+def test_a_death_is_noticed_at_the_end_of_the_slice_in_which_it_comes(kit: Kit, crew: Crew) -> None:
     """Not only by the next call."""
     for _ in range(20):
         barrier = kit.barrier(2)
