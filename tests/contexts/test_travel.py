@@ -21,7 +21,18 @@ import pytest
 import altsem
 from altsem import _core
 from altsem.synchronize import travel
-from support import GENEROUS, METHODS, descriptors, get_context, join, wait_until, wait_until_asleep
+from support import (
+    GENEROUS,
+    METHODS,
+    descriptors,
+    fork,
+    get_context,
+    join,
+    reap,
+    state,
+    wait_until,
+    wait_until_asleep,
+)
 
 pytestmark = pytest.mark.limit(60)
 
@@ -715,6 +726,26 @@ def test_a_receiver_that_may_not_look_into_its_sender_says_so() -> None:
         assert pool.apply_async(altsem.Lock).get(GENEROUS).acquire(False)
         pool.close()
         pool.join()
+
+
+def test_an_ordinary_user_is_told_that_the_sender_has_ended() -> None:
+    """The descriptors of a zombie belong to root, so the system says "permission denied"."""
+
+    def look() -> None:
+        if os.geteuid() == 0:
+            os.setgid(65534)
+            os.setuid(65534)
+        zombie = os.fork()
+        if zombie == 0:
+            os._exit(0)
+        wait_until(lambda: state(zombie) == "Z", "it ends")
+        with pytest.raises(PermissionError):
+            os.stat(f"/proc/{zombie}/fd/0")
+        with pytest.raises(ProcessLookupError, match="which sent it, is gone"):
+            travel._open_in_proc(zombie, 0, 1, 1)
+        os.waitpid(zombie, 0)
+
+    assert reap(fork(look)) == 0
 
 
 def complain(lock: Any) -> str:

@@ -244,6 +244,15 @@ class Fetch:
         raise refused
 
 
+def _has_no_memory(pid: int) -> bool:
+    """Whether a process has come so far in ending that it has let its memory go."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            return not any(map(int, file.read().split()))
+    except OSError as error:
+        return isinstance(error, (FileNotFoundError, ProcessLookupError))
+
+
 def _open_in_proc(pid: int, fd: int, device: int, inode: int) -> int:
     path = f"/proc/{pid}/fd/{fd}"
     try:
@@ -255,6 +264,9 @@ def _open_in_proc(pid: int, fd: int, device: int, inode: int) -> int:
     except (FileNotFoundError, ProcessLookupError):
         _raise_gone(f"process {pid}, which sent it,")
     except PermissionError as error:
+        # Of a process that has ended, zombie or not, the descriptors belong to root.
+        if _has_no_memory(pid):
+            _raise_gone(f"process {pid}, which sent it,")
         raise OSError(
             error.errno,
             f"this process may not look into process {pid}, which sent it (another user, fewer "
