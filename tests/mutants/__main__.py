@@ -95,9 +95,11 @@ def run(
             if outcome is None:
                 files = tests[mutant.path]
                 limit = options.grace + 3 * sum(took[file] for file in ["", *files])
-                outcome, by = bed.run(files, limit)
+                select = plan.selection(mutant.path)
+                outcome, by = bed.run(files, limit, *select)
                 if mutant.id in entries and outcome in NOTICED:
-                    outcome, by = bed.run(files, limit)  # lest a test that was only unlucky decides
+                    # Lest a test that was only unlucky decides.
+                    outcome, by = bed.run(files, limit, *select)
         finally:
             bed.restore(mutant)
             free.append(bed)

@@ -54,6 +54,7 @@ EXCHANGES = {
     "+": "-", "-": "+", "|": "&", "&": "|", "<<": ">>", ">>": "<<", "+=": "-=", "-=": "+=",
     "++": "--", "--": "++",
 }  # fmt: skip
+LABELS = ("label", "which_of", "of_group")
 LOGIC = {"&&": "||", "||": "&&"}
 WORDS = {
     "ALTSEM_WORD": "ALTSEM_WORD2", "ALTSEM_WORD2": "ALTSEM_WORD",
@@ -214,12 +215,16 @@ def _mask(source: Source, number: int) -> Iterator[Edit]:
 
 
 def _inside_label(source: Source, number: int) -> bool:
-    """Whether it is an argument of label(...) or which_of(...): what is stored or woken where."""
-    window = [token.text for token in source.tokens[max(0, number - 4) : number]]
-    return any(
-        window[n] in ("label", "which_of") and window[n + 1] == "(" and ")" not in window[n:]
-        for n in range(len(window) - 1)
-    )
+    """Whether it is in the arguments of label(...) and the like: which group a word is for."""
+    depth = 0
+    for earlier in range(number - 1, max(0, number - 20), -1):
+        text = source.tokens[earlier].text
+        depth += (text == ")") - (text == "(")
+        if text in (";", "{", "}"):
+            return False
+        if depth < 0 and source.tokens[earlier - 1].text in LABELS:
+            return True
+    return False
 
 
 def _is_hint(source: Source, number: int) -> bool:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from fnmatch import fnmatch
 from pathlib import Path
 
-LOST_WAKES = "tests/core/test_lost_wakes.py"
-STRESS = "tests/core/test_stress.py"
-
 # The first pattern that fits a file decides; the tests that are quickest to notice come first.
 TESTS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("csrc/primitives/fast.h", ("test_sem", "test_lock", "test_lost_wakes", "test_stress")),
-    ("csrc/primitives/*.c", ("test_{stem}", "test_lost_wakes", "test_stress")),
+    (
+        "csrc/primitives/fast.h",
+        ("test_sem", "test_lock", "test_races", "test_lost_wakes", "test_stress"),
+    ),
+    (
+        "csrc/primitives/*.c",
+        ("test_{stem}", "test_races", "test_lost_wakes", "test_stress"),
+    ),
     ("csrc/wait/wait.c", ("test_wait", "test_lost_wakes")),
     ("csrc/wait/futex.c", ("test_wait", "test_lost_wakes")),
     ("csrc/wait/sysv*.c", ("test_wait_sysv", "test_lost_wakes")),
@@ -21,6 +24,8 @@ TESTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("csrc/names/*.c", ("test_name", "test_{stem}")),
     ("csrc/process/*.c", ("test_owner", "test_fork", "test_wait", "test_{stem}")),
 )
+# Of the races those of the primitive: what has one of these words in its name.
+RACES = {"csrc/primitives/fast.h": ("sem", "lock")}
 PYTHON_TESTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("src/altsem/dropin/install.py", ("dropin/test_install", "dropin/test_shared_memory")),
     ("src/altsem/synchronize/travel.py", ("contexts/test_travel",)),
@@ -53,3 +58,9 @@ def _tests(root: Path, name: str, names: tuple[str, ...]) -> list[str]:
     if not tests:
         raise LookupError(f"no tests for {name}: {', '.join(asked)}")
     return tests
+
+
+def selection(path: str) -> list[str]:
+    """Options for pytest."""
+    words = RACES.get(path, (Path(path).stem,))
+    return ["-k", " or ".join(["not test_races", *words])] if "/primitives/" in path else []
