@@ -13,19 +13,33 @@ TESTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     (
         "csrc/primitives/*.c",
-        ("test_{stem}", "test_races", "test_lost_wakes", "test_stress"),
+        ("test_{stem}", "test_races", "test_lost_wakes", "test_stress", "test_kills"),
     ),
-    ("csrc/wait/wait.c", ("test_wait", "test_lost_wakes")),
+    ("csrc/wait/wait.c", ("test_wait", "test_now", "test_lost_wakes")),
     ("csrc/wait/futex.c", ("test_wait", "test_lost_wakes")),
     ("csrc/wait/sysv*.c", ("test_wait_sysv", "test_lost_wakes")),
     ("csrc/wait/filelock.c", ("test_wait_filelock",)),
     ("csrc/wait/spin.c", ("test_spin",)),
     ("csrc/memory/*.c", ("test_slot", "test_segment", "test_memory", "test_{stem}")),
     ("csrc/names/*.c", ("test_name", "test_{stem}")),
-    ("csrc/process/*.c", ("test_owner", "test_fork", "test_wait", "test_{stem}")),
+    (
+        "csrc/process/*.c",
+        (
+            "test_owner",
+            "test_fork",
+            "test_fork_kinds",
+            "test_judge",
+            "test_wait",
+            "test_namespaces",
+        ),
+    ),
 )
-# Of the races those of the primitive: what has one of these words in its name.
-RACES = {"csrc/primitives/fast.h": ("sem", "lock")}
+# Of the tests that go through a call in steps those of the primitive: by words in their names.
+STEPPED = {
+    "csrc/primitives/fast.h": ("sem", "lock"),
+    "csrc/primitives/cond.c": ("cond", "notify", "enter"),
+    "csrc/primitives/barrier.c": ("barrier", "arrive", "action", "withdraw", "abort"),
+}
 PYTHON_TESTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("src/altsem/dropin/install.py", ("dropin/test_install", "dropin/test_shared_memory")),
     ("src/altsem/synchronize/travel.py", ("contexts/test_travel",)),
@@ -62,5 +76,7 @@ def _tests(root: Path, name: str, names: tuple[str, ...]) -> list[str]:
 
 def selection(path: str) -> list[str]:
     """Options for pytest."""
-    words = RACES.get(path, (Path(path).stem,))
-    return ["-k", " or ".join(["not test_races", *words])] if "/primitives/" in path else []
+    if "/primitives/" not in path:
+        return []
+    words = STEPPED.get(path, (Path(path).stem,))
+    return ["-k", " or ".join(["(not test_races and not test_kills)", *words])]
