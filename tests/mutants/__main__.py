@@ -118,6 +118,8 @@ def run(
             bed.prepare(options.python)
         used = list(dict.fromkeys(test for m in chosen for test in tests[m.path]))
         took = beds[0].time(used, SOUND)
+        for bed in beds[1:]:
+            bed.know(beds[0])
         print(f"{len(chosen)} faults; on sound code their tests take {sum(took.values()):.0f} s")
         with ThreadPoolExecutor(len(beds)) as pool:
             list(pool.map(judge, chosen))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shutil
@@ -11,8 +12,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from xml.etree import ElementTree as ET
 
+from mutants import order
 from mutants.library import CompileError, Library
 from mutants.operators import Mutant
 
@@ -41,11 +42,15 @@ class Bed:
                 shutil.copytree(root / name, self.tree / name, ignore=ignore)
             elif (root / name).exists():
                 shutil.copy(root / name, self.tree / name)
+        (self.tree / "plugins").mkdir()
+        shutil.copy(order.__file__, self.tree / "plugins")
         self._apart = _namespaces(self.tree)
         self._library: Library | None = None
         self._package: Path | None = None
         self._sound: list[Path] = []
         self._environment: dict[str, str] = {}
+        self._path: list[str] = []
+        self._times = self.tree / "times.json"
         self._text = ""
 
     def close(self) -> None:
@@ -66,7 +71,7 @@ class Bed:
             self._package = self.tree / "site" / "altsem"
             shutil.copytree(Path(altsem.__file__).parent, self._package)
             shutil.copytree(self.tree / "src" / "altsem", self._package, dirs_exist_ok=True)
-            self._environment = {"PYTHONPATH": str(self._package.parent)}
+            self._path = [str(self._package.parent)]
             return
         self._library = Library(self.tree, self.tree / "objects")
         self._sound = self._library.objects()
@@ -112,8 +117,8 @@ class Bed:
         said = self.folder / "said"
         command = [
             *(word.format(private=private) for word in self._apart),
-            sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--tb=short",
-            *options, *tests,
+            sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider",
+            "-p", "order", "--tb=short", *options, *tests,
         ]  # fmt: skip
         environment = {
             **os.environ,
@@ -121,7 +126,9 @@ class Bed:
             "ALTSEM_TESTS_ALONE": "yes" if self._apart else "no",
             "PYTHON": sys.executable,
             "PYTHONDONTWRITEBYTECODE": "1",
+            order.VARIABLE: str(self._times),
             **self._environment,
+            "PYTHONPATH": os.pathsep.join([str(self.tree / "plugins"), *self._path]),
         }
         with said.open("w", encoding="utf-8") as out:
             process = subprocess.Popen(
@@ -147,17 +154,18 @@ class Bed:
 
     def time(self, tests: list[str], limit: float) -> dict[str, float]:
         """How long each file of tests takes on sound code, where it must not fail; "": pytest."""
-        report, start = self.tree / "report.xml", time.monotonic()
-        outcome, said = self.run(tests, limit, f"--junitxml={report}")
+        start = time.monotonic()
+        outcome, said = self.run(tests, limit)
         if outcome != SURVIVED:
             raise NotSoundError(f"{said}\nThe tests do not pass on sound code: {outcome}.")
         took = dict.fromkeys(tests, 0.0)
-        for case in ET.parse(report).iter("testcase"):
-            name = case.get("classname", "").replace(".", "/")
-            for test in tests:
-                if name.startswith(test.removesuffix(".py")):
-                    took[test] += float(case.get("time", 0))
+        for name, phases in json.loads(self._times.read_text()).items():
+            took[name.partition("::")[0]] += sum(phases.values())
         return {**took, "": time.monotonic() - start - sum(took.values())}
+
+    def know(self, other: Bed) -> None:
+        """What another has found out by time()."""
+        shutil.copy(other._times, self._times)
 
 
 def _modestly() -> None:
