@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -136,18 +137,21 @@ def crew() -> Iterator[Crew]:
     crew.close()
 
 
-@pytest.fixture(scope="session", params=BACKENDS)
-def _patient_core(
-    request: pytest.FixtureRequest, core: ModuleType, tmp_path_factory: pytest.TempPathFactory
-) -> Kit:
-    return without_slices(core, request.param, tmp_path_factory.mktemp("copy"))
+@pytest.fixture(scope="session")
+def _patient_kits(
+    core: ModuleType, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Kit]:
+    # Each once, in whatever order they are asked for: few such libraries fit into a process.
+    folder = tmp_path_factory.mktemp("copies")
+    return functools.cache(lambda backend: without_slices(core, backend, folder))
 
 
-@pytest.fixture
-def patient(_patient_core: Kit) -> Iterator[Kit]:
+@pytest.fixture(params=BACKENDS)
+def patient(request: pytest.FixtureRequest, _patient_kits: Callable[[str], Kit]) -> Iterator[Kit]:
     """As `kit`, where slices never end and nobody spins."""
-    yield _patient_core
-    _patient_core.close()
+    kit = _patient_kits(request.param)
+    yield kit
+    kit.close()
 
 
 @pytest.fixture(params=["processes", "threads"])

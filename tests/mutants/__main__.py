@@ -37,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--all", action="store_true", help="all faults, not only the sample")
     parser.add_argument("--python", action="store_true", help="in src/altsem instead of csrc")
     parser.add_argument("--list", action="store_true", help="only say what would be planted")
+    parser.add_argument("--say", action="store_true", help="print what the tests print")
     parser.add_argument("--jobs", "-j", type=int, default=1, help="so many at a time (1)")
     # For the tests of this.
     parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
@@ -83,7 +84,7 @@ def run(
     options: argparse.Namespace,
 ) -> dict[str, str]:
     """What became of each."""
-    free = [Bed(options.root) for _ in range(max(1, options.jobs))]
+    free = [Bed(options.root, options.grace) for _ in range(max(1, options.jobs))]
     beds = list(free)
     results: dict[str, str] = {}
     start = time.monotonic()
@@ -104,6 +105,8 @@ def run(
             bed.restore(mutant)
             free.append(bed)
         results[mutant.id] = outcome
+        if options.say:
+            print(by)
         seconds, test = (
             time.monotonic() - begun,
             re.search(r"^(?:FAILED|ERROR) (\S+)", by, re.MULTILINE),

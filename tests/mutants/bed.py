@@ -32,7 +32,8 @@ class NotSoundError(Exception):
 
 
 class Bed:
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, grace: float) -> None:
+        self._grace = grace
         self.folder = Path(tempfile.mkdtemp(prefix="mutants-"))
         self.tree = self.folder / "tree"
         self.tree.mkdir()
@@ -127,6 +128,7 @@ class Bed:
             "PYTHON": sys.executable,
             "PYTHONDONTWRITEBYTECODE": "1",
             order.VARIABLE: str(self._times),
+            "ALTSEM_MUTANTS_GRACE": str(self._grace),
             **self._environment,
             "PYTHONPATH": os.pathsep.join([str(self.tree / "plugins"), *self._path]),
         }
@@ -148,7 +150,7 @@ class Bed:
             finally:
                 _end(process)
         shutil.rmtree(private, ignore_errors=True)
-        if code is None:
+        if code is None or code == order.HANGS:
             return TIMED_OUT, said.read_text(errors="replace")
         return (SURVIVED if code == 0 else KILLED), said.read_text(errors="replace")
 
