@@ -54,7 +54,7 @@ static void random_id(unsigned char id[ALTSEM_ID_BYTES]) {
  * to the segment.  So neither the address range nor the altsem_segment is returned to the system.
  * Private memory full of zeros is mapped there, in which nobody is asleep, until the next segment
  * of that size reuses both.  A late waker may then find the waiters of that one: they have a
- * spurious wake-up.  There are never more vacant segments than were once mapped at the same time. */
+ * spurious wake-up.  There are never more vacant segments than were once mapped together. */
 static altsem_segment *vacant;
 
 static altsem_segment *pop_vacant(size_t size) {

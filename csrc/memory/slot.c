@@ -2,15 +2,15 @@
  *
  * To allocate a slot is to pop one from a free list, or to increment the high-water mark of a
  * segment, and at most one system call: a look at the descriptor, without which a segment cannot be
- * sent to other processes.  Slots come from the current segment.  When it is full, a new one is made
- * and becomes the current one.  It is as large as all segments of this process together, from one
- * page to two megabytes.  So a million locks need tens of mappings, and a program that makes and
- * frees a few locks needs one page.
+ * sent to other processes.  Slots come from the current segment.  When it is full, a new one is
+ * made and becomes the current one.  It is as large as all segments of this process together, from
+ * one page to two megabytes.  So a million locks need tens of mappings, and a program that makes
+ * and frees a few locks needs one page.
  *
  * A slot is reused only if no other process can ever have seen it: it was never exported, and there
  * was no fork between its allocation and now.  Other slots stay allocated until their segment is
- * unmapped.  That happens when the last reference to the segment is dropped; the current segment has
- * one more.
+ * unmapped.  That happens when the last reference to the segment is dropped; the current segment
+ * has one more.
  */
 #include <errno.h>
 #include <string.h>
@@ -25,7 +25,7 @@
 #define MAX_SLOTS 32768u
 
 static altsem_segment *current;   /* with a reference of its own (segment->current) */
-static altsem_segment *inherited; /* was it in the parent; dropped when memory may be freed */
+static altsem_segment *inherited; /* the parent's; dropped later: a fork hook may not free memory */
 
 int altsem_slot_init(altsem_slot *slot, int type, int64_t value, int64_t maxvalue) {
     uint64_t word = 0, joining = 0;
@@ -90,7 +90,7 @@ static void stop_allocating(altsem_segment *segment) {
     segment->free_list = 0;
 }
 
-/* It is the current one no more. */
+/* Drops the reference of the current segment. */
 static void drop(altsem_segment **which) {
     altsem_segment *segment = *which;
     *which = NULL;
@@ -163,16 +163,16 @@ int altsem_slot_new(int type, int64_t value, int64_t maxvalue, altsem_segment **
         drop(&inherited);
         error = allocate(type, value, maxvalue, segment, slot);
         altsem_mutex_unlock();
-        /* A signal handler may have forked meanwhile, and this be its child: then the parent has the
-         * slot. */
+        /* If a signal handler has forked meanwhile, this may be the child: then the slot is the
+         * parent's. */
         if (error != 0 || altsem_generation() == generation) return error;
         altsem_slot_free(*segment, *slot);
     }
 }
 
-/* A child that was made without handlers, which this process has not heard of, says so in the segment
- * as soon as it notices.  Until then it can have been told of its slots by nobody, but it may know
- * them: a slot that its parent frees before its first call may be used again under it. */
+/* A child that was made without fork handlers (by _Fork() or clone()) counts itself in the segment,
+ * at its first call.  This is where its parent learns of it, so that no slot is reused that both
+ * may use.  What the parent frees before the child's first call may be reused all the same. */
 static void notice_silent_forks(altsem_segment *segment) {
     uint32_t now = atomic_load_explicit(&segment->header->silent_forks, memory_order_relaxed);
     if (now != segment->silent_forks) altsem_count_fork();
