@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -21,6 +22,7 @@ LIMIT = 120.0
 Script = Callable[..., "subprocess.CompletedProcess[str]"]
 
 _stderr = pytest.StashKey[int]()
+_deadline = pytest.StashKey[float]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -46,11 +48,24 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Locks fail by hanging, and a hang in C cannot be ended from Python: dump all stacks, exit."""
     marker = item.get_closest_marker("limit")
     seconds = float(marker.args[0]) if marker else LIMIT
-    faulthandler.dump_traceback_later(seconds, exit=True, file=item.config.stash[_stderr])
+    item.stash[_deadline] = time.monotonic() + seconds
+    _watch(item)
     try:
         return (yield)
     finally:
         faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_exception_interact(node: pytest.Item | pytest.Collector) -> None:
+    """pytest has just cancelled what was set: but what is torn down after a failure may hang, too."""
+    if isinstance(node, pytest.Item):
+        _watch(node)
+
+
+def _watch(item: pytest.Item) -> None:
+    left = max(item.stash[_deadline] - time.monotonic(), 0.001)
+    faulthandler.dump_traceback_later(left, exit=True, file=item.config.stash[_stderr])
 
 
 @pytest.fixture(scope="session", autouse=True)
