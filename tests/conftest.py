@@ -58,7 +58,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_exception_interact(node: pytest.Item | pytest.Collector) -> None:
-    """pytest has just cancelled what was set: but what is torn down after a failure may hang, too."""
+    """pytest has just cancelled the timer.  But what is torn down after a failure may hang, too."""
     if isinstance(node, pytest.Item):
         _watch(node)
 

@@ -264,7 +264,7 @@ def test_with_nowhere_to_go_the_last_error_is_told(
     assert answer[2] <= before
 
 
-def test_no_descriptor_left_is_said_as_such(program: Callable[..., str], places: list[Path]) -> None:
+def test_no_descriptor_left_is_said_as_such(program, places: list[Path]) -> None:
     """Trying directories would not help, and must not hide the reason.
 
     In a program of its own: a child would first give back what it has inherited, a descriptor too.
