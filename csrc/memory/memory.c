@@ -37,7 +37,9 @@
 #define F_SEAL_SHRINK 2
 #define F_SEAL_GROW 4
 #endif
+#ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 8u
+#endif
 
 #define CHUNK ((off_t)1 << 24)
 #define PAGE ((off_t)4096) /* where pages are larger, more bytes are written than needed */
