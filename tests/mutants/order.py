@@ -32,6 +32,8 @@ def pytest_configure() -> None:
     _output = os.dup(1)  # pytest does not capture yet
 
 
+# Before pytest's own, which then keeps those together for which a file sets up the same.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not _file.exists():
         return

@@ -15,7 +15,7 @@ TESTS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "csrc/primitives/*.c",
         ("test_{stem}", "test_races", "test_lost_wakes", "test_stress", "test_kills"),
     ),
-    ("csrc/wait/wait.c", ("test_wait", "test_now", "test_lost_wakes")),
+    ("csrc/wait/wait.c", ("test_wait", "test_now", "test_sem", "test_segment", "test_lost_wakes")),
     ("csrc/wait/futex.c", ("test_wait", "test_lost_wakes")),
     ("csrc/wait/sysv*.c", ("test_wait_sysv", "test_lost_wakes")),
     ("csrc/wait/filelock.c", ("test_wait_filelock",)),

@@ -60,6 +60,19 @@ def test_missed(lib):
 def test_until(lib):
     assert lib.until(2) == 5
 """
+SETS_UP = """
+import time
+import pytest
+made = []
+@pytest.fixture(scope="module", params=["a", "b"])
+def library(request):
+    made.append(request.param)
+    assert len(made) <= 2, "no more of them fit into a process"
+def test_slow(library):
+    time.sleep(0.2)
+def test_quick(library):
+    pass
+"""
 
 
 @pytest.fixture
@@ -131,6 +144,16 @@ def test_it_tells_what_is_noticed_from_what_is_missed(
     assert "nothing explains it" not in said
     status, said = run(tree, capsys, survivors[0][1:9], entries=reasons)
     assert (status, said.count("explained: It is missed on purpose.")) == (0, 1)
+
+
+@pytest.mark.limit(110)
+def test_what_a_file_sets_up_is_set_up_once_also_in_the_order_of_the_quickest(
+    tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else a test that fails for that would pass for one that notices every fault."""
+    (tree / "tests" / "core" / "test_mini_sets_up.py").write_text(SETS_UP)
+    _, said = run(tree, capsys, "comparison")
+    assert ("survived", "comparison", "4") in outcomes(said), said
 
 
 @pytest.mark.parametrize(
