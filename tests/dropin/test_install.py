@@ -202,7 +202,7 @@ del early, mine, late, lock
 @pytest.mark.parametrize("first", ["install", "context"])
 def test_the_contexts_work_beside_it_and_keep_their_arenas(first: str, run_script: Script) -> None:
     code = f"""
-import altsem, multiprocessing
+import altsem, multiprocessing, os
 if {first == "install"}:
     altsem.install(force=True)
 context = multiprocessing.get_context("altsem")
@@ -210,8 +210,9 @@ altsem.install(force=True)
 assert context.Value("i", 3).value == 3
 altsem.uninstall()
 from multiprocessing import heap
-from altsem import _arena
-assert heap.Arena.__init__ is _arena.arena_init
+arena = heap.Arena(4096)
+assert os.readlink(f"/proc/self/fd/{{arena.fd}}").startswith("/memfd:altsem")
+assert context.Value("i", 3).value == 3
 """
     done = run_script(code)
     assert (done.returncode, done.stderr) == (0, "")
