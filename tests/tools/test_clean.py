@@ -298,3 +298,39 @@ def test_a_user_of_a_memory_by_descriptor_only_is_seen_among_the_processes(priva
         child.wait()
         os.close(fd)
         _core.shm_unlink("/m")
+
+
+def test_a_user_that_ends_while_it_is_looked_at_leaves_all_to_a_child_which_is_seen(
+    private: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fd = _core.shm_open("/m", os.O_CREAT | os.O_EXCL | os.O_RDWR)
+    words = ["sh", "-c", "read line; sleep 600 >&- & echo $!"]
+    pipe = subprocess.PIPE
+    parent = subprocess.Popen(words, stdin=pipe, stdout=pipe, pass_fds=[fd], text=True)
+    child = 0
+    real = _clean._look_at
+
+    def look_at(pid: int, users: _clean._Users) -> bool:
+        nonlocal child
+        if pid == parent.pid:
+            child = int(parent.communicate("\n", timeout=60)[0])
+        return real(pid, users)
+
+    monkeypatch.setattr(_clean, "_look_at", look_at)
+    try:
+        assert "shm.m" in _clean._look().names
+    finally:
+        if child:
+            os.kill(child, signal.SIGKILL)
+        parent.kill()
+        parent.wait()
+        os.close(fd)
+        _core.shm_unlink("/m")
+
+
+def test_where_processes_come_faster_than_they_are_looked_at_nothing_is_proven(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    numbers = iter(range(10**6, 10**9))
+    monkeypatch.setattr(os, "listdir", lambda _: [str(next(numbers))])
+    assert not _clean._look().complete
