@@ -327,6 +327,25 @@ os.kill(os.getpid(), signal.SIGKILL)
     where.rmdir()
 
 
+@dropin.needs_native
+def test_queues_whose_semaphores_have_names_cost_no_more_descriptors_than_natively() -> None:
+    code = textwrap.dedent(
+        """
+        import multiprocessing, os
+        def descriptors():
+            return len(os.listdir("/dev/fd"))
+        context = multiprocessing.get_context("spawn")
+        context.Queue()  # what is there once: a resource tracker
+        queues = [context.Queue() for _ in range(20)]
+        print(descriptors())
+        """
+    )
+    natively = dropin.run(sys.executable, "-c", code)
+    ours = dropin.run(sys.executable, "-c", f"import altsem; altsem.install(force=True)\n{code}")
+    assert (ours.returncode, ours.stderr) == (0, "")
+    assert ours.stdout == natively.stdout
+
+
 # --- where altsem cannot work ---------------------------------------------------------------------
 
 REFUSED = """
