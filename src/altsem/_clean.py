@@ -41,6 +41,9 @@ process uses: nothing can go wrong by calling it at any time."""
 # another file, nor what other machines can reach.)
 _LEASES = ("tmpfs", "ext2", "ext3", "ext4", "xfs", "f2fs")
 
+# How often processes are listed until a listing has nobody new.
+_LISTINGS = 100
+
 # magic, layout, backend, id, size, slots, pid namespace, maker, slot bytes, foreign, ipc namespace,
 # set, silent forks, unused, identity of the maker: csrc/memory/segment.h
 _HEADER = struct.Struct("=QII16sQIIIIIIQIIQ")
@@ -223,16 +226,22 @@ class _Users:
 
 def _look() -> _Users:
     users = _Users()
+    seen: set[int] = set()
     try:
         # A /proc of another PID namespace shows others than we should see.
         users.complete = os.readlink("/proc/self") == str(os.getpid())
-        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+        for _ in range(_LISTINGS):
+            new = {int(name) for name in os.listdir("/proc") if name.isdigit()} - seen
+            if not new:
+                return users
+            for pid in sorted(new):
+                # Who has ended meanwhile may have left all it had to a child: see the next listing.
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    users.complete &= _look_at(pid, users)
+            seen |= new
     except OSError:
-        users.complete = False
-        return users
-    for pid in pids:
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
-            users.complete &= _look_at(pid, users)
+        pass
+    users.complete = False
     return users
 
 

@@ -8,6 +8,7 @@ test._test_multiprocessing with that start method.
 
 import importlib
 import json
+import multiprocessing
 import os
 import pkgutil
 import sys
@@ -28,6 +29,13 @@ class Result(unittest.TextTestResult):
     def startTest(self, test):
         super().startTest(test)
         self._began = time.monotonic()
+
+    def stopTest(self, test):
+        super().stopTest(test)
+        # Some tests leave another start method behind than they have found, or none, and all that
+        # follow would try that one.
+        if what in METHODS or what.startswith("altsem"):
+            multiprocessing.set_start_method(what, force=True)
 
     def note(self, test, outcome, reason=""):
         seconds = time.monotonic() - getattr(self, "_began", time.monotonic())

@@ -202,7 +202,7 @@ del early, mine, late, lock
 @pytest.mark.parametrize("first", ["install", "context"])
 def test_the_contexts_work_beside_it_and_keep_their_arenas(first: str, run_script: Script) -> None:
     code = f"""
-import altsem, multiprocessing
+import altsem, multiprocessing, os
 if {first == "install"}:
     altsem.install(force=True)
 context = multiprocessing.get_context("altsem")
@@ -210,8 +210,9 @@ altsem.install(force=True)
 assert context.Value("i", 3).value == 3
 altsem.uninstall()
 from multiprocessing import heap
-from altsem import _arena
-assert heap.Arena.__init__ is _arena.arena_init
+arena = heap.Arena(4096)
+assert os.readlink(f"/proc/self/fd/{{arena.fd}}").startswith("/memfd:altsem")
+assert context.Value("i", 3).value == 3
 """
     done = run_script(code)
     assert (done.returncode, done.stderr) == (0, "")
@@ -324,6 +325,25 @@ os.kill(os.getpid(), signal.SIGKILL)
     while os.listdir(where) and time.monotonic() < deadline:
         time.sleep(0.02)
     where.rmdir()
+
+
+@dropin.needs_native
+def test_queues_whose_semaphores_have_names_cost_no_more_descriptors_than_natively() -> None:
+    code = textwrap.dedent(
+        """
+        import multiprocessing, os
+        def descriptors():
+            return len(os.listdir("/dev/fd"))
+        context = multiprocessing.get_context("spawn")
+        context.Queue()  # what is there once: a resource tracker
+        queues = [context.Queue() for _ in range(20)]
+        print(descriptors())
+        """
+    )
+    natively = dropin.run(sys.executable, "-c", code)
+    ours = dropin.run(sys.executable, "-c", f"import altsem; altsem.install(force=True)\n{code}")
+    assert (ours.returncode, ours.stderr) == (0, "")
+    assert ours.stdout == natively.stdout
 
 
 # --- where altsem cannot work ---------------------------------------------------------------------

@@ -174,6 +174,26 @@ def test_a_second_copy_leaves_what_the_first_has_replaced(
     assert outcome(done) == (0, "", "")
 
 
+@pytest.mark.parametrize("names", [("one",), ("one", "two")], ids=["two copies", "three copies"])
+def test_of_several_copies_at_work_in_one_process_one_takes_over(
+    names: tuple[str, ...], tmp_path: Path, plain: str, program: Path
+) -> None:
+    env = dropin.vendor(tmp_path, *names)
+    roots = [*(f"acme.{name}.altsem" for name in names), "altsem"]
+    start = textwrap.dedent(
+        f"""
+        import importlib
+        for root in {roots}:
+            importlib.import_module(f"{{root}}.dropin.startup").auto()
+        import _multiprocessing, _posixshmem
+        found = {{_multiprocessing.SemLock.__module__, _posixshmem.shm_open.__module__}}
+        assert len(found) == 1 and found < {{f"{{root}}._core" for root in {roots}}}, found
+        """
+    )
+    program.write_text(start + PROGRAM)
+    assert outcome(dropin.run(plain, program, bed="gone", env=env)) == WORKED
+
+
 def test_a_descendant_of_a_vendored_copy_is_that_copys_in_an_enabled_interpreter(
     plain: str, enabled: str, tmp_path: Path
 ) -> None:

@@ -54,6 +54,28 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+@pytest.mark.parametrize("name", ["python3", sys.executable])
+def test_an_interpreter_in_place_of_the_program_is_told_to_be_left_out(
+    name: str, program: Path
+) -> None:
+    done = dropin.run(sys.executable, *FORCED, name, "shown.py")
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith(f"altsem run: leave out {name}: "), done.stderr
+
+
+def test_a_command_of_the_shell_is_told_to_be_no_program(program: Path) -> None:
+    done = dropin.run(sys.executable, *FORCED, "env", "shown.py")
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("altsem run: there is no file env here (`-m env`"), done.stderr
+
+
+def test_a_program_that_is_called_like_a_command_runs(program: Path) -> None:
+    for name in ("env", "python3"):
+        program.rename(name)
+        program = Path(name)
+        assert dropin.run(sys.executable, *FORCED, name).returncode == 0
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -462,6 +462,26 @@ def test_a_notification_is_not_for_latecomers(start: Start) -> None:
     wait_until(lambda: count.get_value() == 1)
 
 
+def told(condition: Any) -> int:
+    """How many wait, as those find out who know what multiprocessing's consists of."""
+    sleeping, woken = condition._sleeping_count, condition._woken_count
+    assert condition._wait_semaphore.get_value() == 0
+    return int(sleeping.get_value() - woken.get_value())
+
+
+def test_how_many_wait_is_told_as_natively(condition: altsem.Condition, start: Start) -> None:
+    count = altsem.Semaphore(0)
+    assert told(condition) == 0
+    for _ in range(2):
+        start(wait_in, condition, count)
+    wait_for_waiters(condition, 2)
+    assert told(condition) == 2
+    with condition:
+        condition.notify_all()
+    wait_until(lambda: count.get_value() == 2)
+    assert told(condition) == 0
+
+
 @pytest.mark.parametrize("depth", [1, 3])
 def test_at_depth(start: Start, depth: int) -> None:
     condition, count = altsem.Condition(), altsem.Semaphore(0)

@@ -85,8 +85,11 @@ def usable(parts: set[str], *, tried: bool = False) -> set[str]:
     from .. import _core
 
     try:
-        _core.backend()
-        if not tried:
+        backend = _core.backend()
+        if not tried and backend == "futex":
+            # All it takes.  The memory of a lock would be kept for the next one, and a descriptor.
+            os.close(_core.memory(1)[0])
+        elif not tried:
             lock = _core.SemLock(1, 1, 1, native.made_up_name(), True)
             lock.acquire()
             lock.release()

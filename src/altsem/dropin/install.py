@@ -264,7 +264,7 @@ def _apply_to(place: _Place) -> None:
     if place.ours == "reserving_init":
         from .reserve import reserving
 
-        if current is not _MISSING and not native.is_a_copys(current):
+        if current is not _MISSING:
             _replace(container, place.key, reserving(current))
         return
     ours = _ours(place.ours)

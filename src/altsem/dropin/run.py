@@ -41,6 +41,7 @@ def main(argv: list[str]) -> int:  # noqa: RET503 - nor does it return from exec
         if "help" in options:
             print(USAGE)
             return 0
+        _check_is_a_program(command)
         flags = interpreter_flags(len(argv) + 1)
         parts = _parts(options, [*flags, *command])
     except (_UsageError, OSError, ImportError) as error:
@@ -71,6 +72,31 @@ def _parse(argv: list[str]) -> tuple[dict[str, str], list[str]]:
     if not rest and "help" not in options:
         raise _UsageError(f"what shall it run?\n{USAGE}")
     return options, rest
+
+
+def _check_is_a_program(command: list[str]) -> None:
+    """Raise _UsageError for what looks like a command of the shell, which `run` does not take."""
+    if not command or command[0].startswith("-"):
+        return
+    import shutil
+
+    word = command[0]
+    there = os.path.exists(word)
+    if not shutil.which(word) or (there and not _is_binary(word)):
+        return
+    if os.path.basename(word).startswith(("python", "pypy")):
+        text = f"leave out {word}: what follows `run` is for {sys.executable} (use another one's "
+        raise _UsageError(f"{text}`-m {ROOT} run` for that)")
+    if not there:
+        text = f"there is no file {word} here (`-m {word}`, or the path of a Python program, is "
+        raise _UsageError(f"{text}taken; a command is not looked for)")
+
+
+def _is_binary(path: str) -> bool:
+    if not os.path.isfile(path):
+        return False  # a directory can be a program
+    with open(path, "rb") as file:
+        return file.read(4) == b"\x7fELF"
 
 
 def _parts(options: dict[str, str], command: list[str]) -> set[str]:

@@ -113,6 +113,16 @@ class _Room(_core.Cond, Travels):
     _part_of = "Condition"
 
 
+class _Told:
+    """In the place of a semaphore that only tells its value."""
+
+    def __init__(self, value: int) -> None:
+        self._value = value
+
+    def get_value(self) -> int:
+        return self._value
+
+
 @_assignable
 class Condition(_native.Condition):
     """A condition variable of processes.
@@ -167,6 +177,12 @@ class Condition(_native.Condition):
     def waiters(self) -> int:
         """How many wait to be notified."""
         return self._room.waiters()
+
+    # Multiprocessing's consists of three semaphores, and whoever wants to know how many wait reads
+    # these.  Ours has none: who has been woken is not counted any more, and no token is on its way.
+    _sleeping_count = _Attribute(property(lambda self: _Told(self._room.waiters())))
+    _woken_count = _Attribute(property(lambda _: _Told(0)))
+    _wait_semaphore = _Attribute(property(lambda _: _Told(0)))
 
     def wait(self, timeout: float | None = None) -> bool:
         """Release the lock, wait to be notified for at most `timeout` seconds, take the lock again.
