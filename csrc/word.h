@@ -6,22 +6,30 @@
  *   +------------------------+------------------------+
  *
  * low, by type
- *   SEM     the value, 0 .. 2^31-1
+ *   SEM     the value, 0 .. 2^31-1; and HUNGRY: the next token is for a waiter that has slept
  *   LOCK    0 free | t held by the thread with kernel id t | NOBODY held, by nobody (born taken);
- *           and WOKEN: a waiter has been woken and has not looked at the word yet
+ *           and WOKEN: a waiter has been woken and has not looked at the word yet;
+ *           and HUNGRY: the next owner is to be a waiter that has slept
  *   RLOCK   as LOCK; how often it is held is in slot->again, which only the owner touches
  *   EVENT   (times set) << 1 | is it set now
  *
  *   state            low        who may step              to
  *   ---------------  ---------  ------------------------  -------------------------------------
  *   SEM v > 0        v          acquire, anyone           v-1
- *   SEM v < bound    v          post, anyone              v+1, then wake one if waiters > 0
+ *   SEM v < bound    v          post, anyone              v+1, then wake one if waiters > 0;
+ *                                                         HUNGRY stays
+ *   SEM 0            0          a starving waiter         HUNGRY, then it sleeps
+ *   SEM v, HUNGRY    v > 0      a waiter that has slept   v-1; HUNGRY goes
+ *   SEM v, HUNGRY    v > 1      acquire, anyone           v-1
  *   LOCK free        0, WOKEN   acquire, thread t         t; WOKEN goes if t had announced itself
+ *   LOCK free,                  a waiter that has slept   t; HUNGRY and WOKEN go
+ *        HUNGRY
  *   LOCK held        t, NOBODY  release, anyone (RLOCK:   no waiters: 0
  *                               only t itself)            waiters: WOKEN, then wake one unless it
- *                                                         was WOKEN before
- *   LOCK held, WOKEN            a waiter                  the same without WOKEN, then it sleeps
- *   LOCK held        t          disown, t's process       NOBODY; waiters and WOKEN stay
+ *                                                         was WOKEN before; HUNGRY stays
+ *   LOCK held, WOKEN            a waiter                  the same without WOKEN, then it sleeps; with
+ *                                                         HUNGRY if it is starving
+ *   LOCK held        t          disown, t's process       NOBODY; waiters, WOKEN, HUNGRY stay
  *   EVENT unset      s<<1       set                       (s+1)<<1|1, then wake all if waiters > 0
  *   EVENT set        s<<1|1     clear                     s<<1
  *
@@ -44,6 +52,18 @@
  *     step and the sleep sets it again, and the sleep does not happen.  Legal to spin on the word for a
  *     moment before that step: that is only a look that takes its time.  Illegal to leave it there when
  *     going to sleep, even for the first time: it may stand for a wake that came too early for oneself.
+ *   - A waiter that has slept, and still finds the lock held, is starving if no waiter that has slept
+ *     got the lock during the last moments (primitives/fair.h).  It sets HUNGRY.  Then threads that have
+ *     not slept find the lock taken, also when it is free: their test is "the low half is zero", and
+ *     costs no instruction more.  Without it a thread that runs takes the lock again and again before
+ *     a woken one has got a CPU.  Whoever takes a reserved lock takes HUNGRY away.  Illegal to set it
+ *     unless one sleeps next: whoever finds a reserved lock counts on somebody who comes for it.
+ *     Legal to drop it at any time (somebody starves a little longer).
+ *   - A waiter that has announced itself, and has not slept, may find a reserved lock free.  It sleeps
+ *     then, but for two milliseconds at most, and counts as one that has slept.  Without that limit it
+ *     would sleep for a slice if all for whom the lock was reserved are dead.
+ *   - Whoever does not wait (a timeout of zero) cannot become one that has slept.  A reservation is
+ *     void for it after a while (slot->word2 has the time): all for whom it stood may be dead.
  *   - A waiter that is SIGKILLed stays counted for ever.  Harmless: every release makes one wake
  *     call too many.  "Repairing" the count when a wake finds nobody is illegal: a waiter may stand
  *     between its announcement and its sleep.
@@ -67,9 +87,14 @@ static_assert(__atomic_always_lock_free(8, 0), "altsem needs lock-free 64-bit at
 static_assert(sizeof(_Atomic uint64_t) == 8 && sizeof(_Atomic uint32_t) == 4, "atomics are bare");
 
 #define ALTSEM_WAITER (UINT64_C(1) << 32)
-/* A thread id has 22 bits on Linux, 30 by the ABI of futexes. */
-#define ALTSEM_NOBODY UINT32_C(0x80000000)
+/* The low half of a lock.  Bits 0-21 are the thread id: Linux has no larger ones.  Bits 22-27 are
+ * kept free for a hash of the owner's identity, bit 28 for the suspicion that the owner is dead. */
+#define ALTSEM_HUNGRY UINT32_C(0x20000000)
 #define ALTSEM_WOKEN UINT32_C(0x40000000)
+#define ALTSEM_NOBODY UINT32_C(0x80000000)
+/* The low half of a semaphore. */
+#define ALTSEM_SEM_VALUE UINT32_C(0x7fffffff)
+#define ALTSEM_SEM_HUNGRY UINT32_C(0x80000000)
 
 struct altsem_slot {
     _Atomic uint64_t word;
@@ -82,7 +107,9 @@ struct altsem_slot {
     _Atomic uint32_t state; /* type | ALTSEM_EXPORTED */
     int32_t maxvalue;
     uint32_t born;            /* altsem_fork_count() of the maker when it was taken */
-    _Atomic uint64_t word2;   /* COND: the word of the odd groups */
+    _Atomic uint64_t word2;   /* COND: the word of the odd groups;
+                               * SEM, LOCK, RLOCK: when a waiter that had slept last got it, or
+                               * reserved it, by altsem_clock() */
     _Atomic uint64_t current; /* COND: the group that is being notified, and how many are to be */
     _Atomic uint32_t tripped_since; /* BARRIER: what ended from this generation on has tripped */
     uint32_t next;                  /* free list: index of the next free slot, 0 for none */
@@ -97,7 +124,19 @@ static inline uint32_t altsem_low(uint64_t word) { return (uint32_t)word; }
 static inline uint32_t altsem_high(uint64_t word) { return (uint32_t)(word >> 32); }
 
 /* Who holds a lock: 0, a thread id, or ALTSEM_NOBODY. */
-static inline uint32_t altsem_owner(uint64_t word) { return (uint32_t)word & ~ALTSEM_WOKEN; }
+static inline uint32_t altsem_owner(uint64_t word) {
+    return (uint32_t)word & ~(ALTSEM_WOKEN | ALTSEM_HUNGRY);
+}
+
+/* Whether a thread may take the lock: a reserved one only if it has slept for it. */
+static inline int altsem_lock_takeable(uint64_t word, int slept) {
+    return slept ? altsem_owner(word) == 0 : ((uint32_t)word & ~ALTSEM_WOKEN) == 0;
+}
+
+/* The same of a token of a semaphore.  One is reserved; a second is anybody's. */
+static inline int altsem_sem_takeable(uint64_t word, int slept) {
+    return ((uint32_t)word & ALTSEM_SEM_VALUE) > ((word & ALTSEM_SEM_HUNGRY) && !slept);
+}
 
 static inline uint64_t altsem_load(const _Atomic uint64_t *word) {
     return atomic_load_explicit(word, memory_order_relaxed);

@@ -30,10 +30,22 @@ static int take_again(SemLock *self) {
     return -1;
 }
 
+/* For one that does not wait: a reservation for those who do may be void. */
+RARELY PyObject *try_again(SemLock *self) {
+    int result;
+    if (is_counting(self)) {
+        result = altsem_sem_try(slot_of(self));
+        if (result == 0) count_acquired(self);
+    } else {
+        result = altsem_lock_try(slot_of(self));
+    }
+    return PyBool_FromLong(result == 0);
+}
+
 /* What the first try did not get: True, False, or NULL with an exception. */
 RARELY PyObject *acquire_slowly(SemLock *self, int64_t deadline) {
     int result;
-    if (deadline == ALTSEM_NOW) Py_RETURN_FALSE;
+    if (deadline == ALTSEM_NOW) return try_again(self);
     PLACE((PyObject *)self);
     if (is_counting(self)) {
         SLEEP(result, altsem_sem_wait(place.segment, place.slot, deadline));
@@ -59,7 +71,7 @@ RARELY PyObject *acquire_with_arguments(SemLock *self, PyObject *const *args, Py
     int limited = parse_timeout(timeout, &seconds);
     if (limited < 0) return NULL;
     if (try_it(self, slot_of(self), self->type) == 0) Py_RETURN_TRUE;
-    if (!blocking) Py_RETURN_FALSE;
+    if (!blocking) return try_again(self);
     return acquire_slowly(self, limited ? altsem_deadline_in(seconds) : ALTSEM_FOREVER);
 }
 

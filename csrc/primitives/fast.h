@@ -10,22 +10,16 @@
 #include "process/owner.h"
 #include "wait/wait.h"
 
-/* Takes a lock that was last seen as `seen`.  Whoever has announced itself leaves the waiters in the
- * same step, and takes WOKEN away.  -EAGAIN: held. */
-static inline int altsem_fast_take(altsem_slot *slot, uint64_t seen, int announced) {
+/* Takes a lock that is free and not reserved.  -EAGAIN: it is not. */
+static inline int altsem_fast_try(altsem_slot *slot) {
     const altsem_thread *me = altsem_self();
-    while (altsem_owner(seen) == 0) {
-        uint64_t rest = announced ? (seen & ~(uint64_t)ALTSEM_WOKEN) - ALTSEM_WAITER : seen;
-        if (altsem_step(&slot->word, &seen, rest | me->tid, memory_order_acquire)) {
+    uint64_t seen = altsem_load(&slot->word);
+    while (altsem_lock_takeable(seen, 0))
+        if (altsem_step(&slot->word, &seen, seen | me->tid, memory_order_acquire)) {
             atomic_store_explicit(&slot->holder, me->id, memory_order_relaxed);
             return 0;
         }
-    }
     return -EAGAIN;
-}
-
-static inline int altsem_fast_try(altsem_slot *slot) {
-    return altsem_fast_take(slot, altsem_load(&slot->word), 0);
 }
 
 static inline int altsem_fast_is_mine(const altsem_slot *slot) {
@@ -42,7 +36,8 @@ static inline int altsem_fast_release(altsem_segment *segment, altsem_slot *slot
     do {
         if (altsem_owner(seen) == 0) return -EOVERFLOW; /* two released it at once: one was first */
         waiters = seen & ~(uint64_t)UINT32_MAX;
-    } while (!altsem_step(&slot->word, &seen, waiters ? waiters | ALTSEM_WOKEN : 0,
+    } while (!altsem_step(&slot->word, &seen,
+                          waiters ? waiters | ALTSEM_WOKEN | (seen & ALTSEM_HUNGRY) : 0,
                           memory_order_release));
     if (__builtin_expect(waiters != 0, 0) && !(seen & ALTSEM_WOKEN))
         altsem_wake(segment, slot, ALTSEM_WORD, 1);
@@ -60,7 +55,7 @@ static inline int altsem_fast_rlock_release(altsem_segment *segment, altsem_slot
 
 static inline int altsem_fast_sem_try(altsem_slot *slot) {
     uint64_t seen = altsem_load(&slot->word);
-    while (altsem_low(seen) != 0)
+    while ((int32_t)altsem_low(seen) > 0) /* HUNGRY makes it negative: sem.c */
         if (altsem_step(&slot->word, &seen, seen - 1, memory_order_acquire)) return 0;
     return -EAGAIN;
 }
@@ -68,7 +63,11 @@ static inline int altsem_fast_sem_try(altsem_slot *slot) {
 static inline int altsem_fast_post(altsem_segment *segment, altsem_slot *slot, int64_t bound) {
     uint64_t seen = altsem_load(&slot->word);
     do {
-        if ((int64_t)altsem_low(seen) >= bound) return -EOVERFLOW;
+        /* HUNGRY makes it look like more than any bound. */
+        if (__builtin_expect((int64_t)altsem_low(seen) >= bound, 0) &&
+            (!(seen & ALTSEM_SEM_HUNGRY) ||
+             (int64_t)(altsem_low(seen) & ALTSEM_SEM_VALUE) >= bound))
+            return -EOVERFLOW;
     } while (!altsem_step(&slot->word, &seen, seen + 1, memory_order_release));
     if (__builtin_expect(altsem_high(seen) != 0, 0)) altsem_wake(segment, slot, ALTSEM_WORD, 1);
     return 0;

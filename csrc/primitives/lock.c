@@ -6,33 +6,79 @@
  * (owner.c), because the releasing owner cleared it before, and the taking one writes it after, the
  * step of the word.
  */
+#include "primitives/fair.h"
 #include "primitives/fast.h"
 #include "wait/spin.h"
 
-int altsem_lock_try(altsem_slot *slot) { return altsem_fast_try(slot); }
+static void hold(altsem_slot *slot) {
+    atomic_store_explicit(&slot->holder, altsem_self()->id, memory_order_relaxed);
+}
+
+/* Takes a lock whose reservation is void. */
+static int take_void(altsem_slot *slot) {
+    uint64_t seen = altsem_load(&slot->word);
+    while (altsem_lock_takeable(seen, 1) && altsem_reservation_void(slot)) {
+        uint64_t next = (seen & ~(uint64_t)ALTSEM_HUNGRY) | altsem_self()->tid;
+        if (!altsem_step(&slot->word, &seen, next, memory_order_acquire)) continue;
+        hold(slot);
+        return 0;
+    }
+    return -EAGAIN;
+}
+
+int altsem_lock_try(altsem_slot *slot) { return altsem_fast_try(slot) == 0 ? 0 : take_void(slot); }
+
+/* Takes a lock that was last seen as `seen`, for a waiter: it leaves the waiters in the same step,
+ * and takes WOKEN and HUNGRY away.  -EAGAIN: held, or reserved for others. */
+static int take(altsem_slot *slot, uint64_t seen, const altsem_waiting *waiting) {
+    while (altsem_lock_takeable(seen, waiting->slept)) {
+        uint64_t rest = (seen & ~(uint64_t)(ALTSEM_WOKEN | ALTSEM_HUNGRY)) - ALTSEM_WAITER;
+        if (!altsem_step(&slot->word, &seen, rest | altsem_self()->tid, memory_order_acquire))
+            continue;
+        hold(slot);
+        altsem_served(slot, waiting);
+        return 0;
+    }
+    return -EAGAIN;
+}
 
 int altsem_lock_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadline) {
-    if (altsem_fast_try(slot) == 0) return 0;
+    if (altsem_lock_try(slot) == 0) return 0;
     if (deadline == ALTSEM_NOW) return -ETIMEDOUT;
     altsem_spinner spinner = {&slot->word, ALTSEM_UNTIL_FREE, 0, 0, deadline};
     while (altsem_spin(&spinner))
         if (altsem_fast_try(slot) == 0) return 0;
     uint64_t seen = altsem_announce(&slot->word);
+    altsem_waiting waiting = altsem_waiting_now();
     for (int result = 0;;) {
-        if (altsem_fast_take(slot, seen, 1) == 0) return 0;
-        /* One step from a lock still held: WOKEN goes, and the waiter too if it leaves.  If the step
-         * fails somebody else has made one, perhaps a release: look again. */
+        if (take(slot, seen, &waiting) == 0) return 0;
         seen = altsem_load(&slot->word);
-        if (altsem_owner(seen) == 0) continue;
+        if (altsem_lock_takeable(seen, waiting.slept)) continue;
+        if (altsem_owner(seen) == 0) {
+            result = altsem_let_others(segment, slot, seen, deadline, &waiting);
+            seen = altsem_load(&slot->word);
+            continue;
+        }
         /* WOKEN stays meanwhile: no release wakes another. */
         if (spinner.woken && result == 0 && altsem_spin(&spinner)) {
             seen = altsem_load(&slot->word);
             continue;
         }
-        uint64_t next = (seen & ~(uint64_t)ALTSEM_WOKEN) - (result ? ALTSEM_WAITER : 0);
+        /* One step from a lock still held: WOKEN goes, and the waiter too if it leaves; with the last
+         * one HUNGRY goes.  If the step fails somebody else has made one, perhaps a release: look
+         * again. */
+        uint64_t next = seen & ~(uint64_t)ALTSEM_WOKEN;
+        if (result) {
+            next -= ALTSEM_WAITER;
+            if (!altsem_high(next)) next &= ~(uint64_t)ALTSEM_HUNGRY;
+        } else if (altsem_starving(slot, &waiting)) {
+            next |= ALTSEM_HUNGRY;
+        }
         if (next != seen && !altsem_step(&slot->word, &seen, next, memory_order_relaxed)) continue;
         if (result) return result;
+        if (next & ~seen & ALTSEM_HUNGRY) altsem_served(slot, &waiting);
         result = altsem_sleep(segment, slot, ALTSEM_WORD, altsem_low(next), deadline);
+        waiting.slept = 1;
         spinner.woken = result == 0;
         seen = altsem_load(&slot->word);
     }
@@ -64,7 +110,8 @@ int altsem_lock_disown(altsem_slot *slot) {
     if (!altsem_lock_is_ours(slot)) return 0;
     do {
         if (altsem_owner(seen) != owner) return 0; /* it has been released meanwhile */
-        next = (seen & ~(uint64_t)UINT32_MAX) | (seen & ALTSEM_WOKEN) | ALTSEM_NOBODY;
+        next = (seen & ~(uint64_t)UINT32_MAX) | (seen & (ALTSEM_WOKEN | ALTSEM_HUNGRY)) |
+               ALTSEM_NOBODY;
         /* Release: whoever frees it for us need not have heard of what was done while it was held.
          * `holder` and `again` are the owner's to write; while the word names nobody they mean
          * nothing, and whoever frees the lock then clears them. */

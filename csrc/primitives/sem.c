@@ -1,34 +1,87 @@
 /* sem.c - the counting semaphore.  State table and legality notes: word.h. */
+#include "primitives/fair.h"
 #include "primitives/fast.h"
 #include "wait/spin.h"
 
-int altsem_sem_try(altsem_slot *slot) { return altsem_fast_sem_try(slot); }
+/* Takes a token of a semaphore that is reserved: if there are more, or if that is void. */
+static int take_spare(altsem_slot *slot) {
+    uint64_t seen = altsem_load(&slot->word);
+    for (;;) {
+        int is_void = !altsem_sem_takeable(seen, 0);
+        if (is_void && !(altsem_sem_takeable(seen, 1) && altsem_reservation_void(slot)))
+            return -EAGAIN;
+        uint64_t next = (is_void ? seen & ~(uint64_t)ALTSEM_SEM_HUNGRY : seen) - 1;
+        if (altsem_step(&slot->word, &seen, next, memory_order_acquire)) return 0;
+    }
+}
+
+int altsem_sem_try(altsem_slot *slot) {
+    return altsem_fast_sem_try(slot) == 0 ? 0 : take_spare(slot);
+}
+
+/* What is left of a word when a waiter goes: with the last one HUNGRY goes too. */
+static uint64_t without_waiter(uint64_t word) {
+    word -= ALTSEM_WAITER;
+    return altsem_high(word) ? word : word & ~(uint64_t)ALTSEM_SEM_HUNGRY;
+}
+
+/* Takes a token, for a waiter: it leaves the waiters in the same step, and takes HUNGRY away if it
+ * was for its like.  -EAGAIN: there is none, or it is reserved for others. */
+static int take(altsem_slot *slot, uint64_t seen, const altsem_waiting *waiting) {
+    while (altsem_sem_takeable(seen, waiting->slept)) {
+        uint64_t next = without_waiter(seen) - 1;
+        if (waiting->slept) next &= ~(uint64_t)ALTSEM_SEM_HUNGRY;
+        if (!altsem_step(&slot->word, &seen, next, memory_order_acquire)) continue;
+        altsem_served(slot, waiting);
+        return 0;
+    }
+    return -EAGAIN;
+}
+
+static void leave(altsem_slot *slot) {
+    uint64_t seen = altsem_load(&slot->word);
+    while (!altsem_step(&slot->word, &seen, without_waiter(seen), memory_order_relaxed)) {
+    }
+}
 
 int altsem_sem_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadline) {
     /* Try first, even if the deadline has passed. */
-    if (altsem_fast_sem_try(slot) == 0) return 0;
+    if (altsem_sem_try(slot) == 0) return 0;
     if (deadline == ALTSEM_NOW) return -ETIMEDOUT;
     altsem_spinner spinner = {&slot->word, ALTSEM_UNTIL_TOKEN, 0, 0, deadline};
     while (altsem_spin(&spinner))
-        if (altsem_fast_sem_try(slot) == 0) return 0;
+        if (altsem_sem_try(slot) == 0) return 0;
     uint64_t seen = altsem_announce(&slot->word);
+    altsem_waiting waiting = altsem_waiting_now();
     int result = 0;
     for (;;) {
-        while (altsem_low(seen) != 0) /* take the token and leave the waiters in one step */
-            if (altsem_step(&slot->word, &seen, seen - 1 - ALTSEM_WAITER, memory_order_acquire))
-                return 0;
-        /* A failed sleep is answered only after one more look above: a token that came with the
-         * last wake is not left lying. */
+        if (take(slot, seen, &waiting) == 0) return 0;
+        seen = altsem_load(&slot->word);
+        if (altsem_sem_takeable(seen, waiting.slept)) continue;
+        /* A failed sleep is answered only after the look above: a token that came with the last wake
+         * is not left lying. */
         if (result != 0) break;
+        if (altsem_sem_takeable(seen, 1)) {
+            result = altsem_let_others(segment, slot, seen, deadline, &waiting);
+            seen = altsem_load(&slot->word);
+            continue;
+        }
         if (spinner.woken && altsem_spin(&spinner)) {
             seen = altsem_load(&slot->word);
             continue;
         }
-        result = altsem_sleep(segment, slot, ALTSEM_WORD, 0, deadline);
+        if (!(seen & ALTSEM_SEM_HUNGRY) && altsem_starving(slot, &waiting)) {
+            uint64_t next = seen | ALTSEM_SEM_HUNGRY;
+            if (!altsem_step(&slot->word, &seen, next, memory_order_relaxed)) continue;
+            altsem_served(slot, &waiting);
+            seen = next;
+        }
+        result = altsem_sleep(segment, slot, ALTSEM_WORD, altsem_low(seen), deadline);
+        waiting.slept = 1;
         spinner.woken = 1;
         seen = altsem_load(&slot->word);
     }
-    altsem_withdraw(&slot->word);
+    leave(slot);
     return result;
 }
 
@@ -38,5 +91,5 @@ int altsem_sem_post(altsem_segment *segment, altsem_slot *slot, int64_t bound) {
 }
 
 int32_t altsem_sem_value(const altsem_slot *slot) {
-    return (int32_t)altsem_low(altsem_load(&slot->word));
+    return (int32_t)(altsem_low(altsem_load(&slot->word)) & ALTSEM_SEM_VALUE);
 }

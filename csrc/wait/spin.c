@@ -96,8 +96,8 @@ static struct history *history_of(const _Atomic uint64_t *word) {
 static_assert(HISTORIES == 1 << (32 - 26), "the hash fills the table");
 
 static int is_there(const altsem_spinner *spinner, uint64_t seen) {
-    if (spinner->until == ALTSEM_UNTIL_FREE) return altsem_owner(seen) == 0;
-    if (spinner->until == ALTSEM_UNTIL_TOKEN) return altsem_low(seen) != 0;
+    if (spinner->until == ALTSEM_UNTIL_FREE) return altsem_lock_takeable(seen, spinner->woken);
+    if (spinner->until == ALTSEM_UNTIL_TOKEN) return altsem_sem_takeable(seen, spinner->woken);
     return altsem_low(seen) != spinner->low;
 }
 

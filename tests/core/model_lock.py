@@ -1,8 +1,10 @@
 """The lock of csrc/lock.c and fast.h as a state machine, small enough to visit every state.
 
 A thread is a tuple (place, seen, result, rounds left); a step is what is one atomic access
-or one system call in C.  The word is (owner, WOKEN, waiters).  Sleepers are a set: the kernel may
-wake any of them.  `Faults` says which liberties are taken, to show that the search finds them out.
+or one system call in C.  The word is (owner, WOKEN, HUNGRY, waiters).  Sleepers are a set: the
+kernel may wake any of them.  Time is not modelled: whoever has slept may be starving or not, and a
+short sleep may end at any moment.  In worlds that say so threads are killed, and slices end.
+`Faults` says which liberties are taken, to show that the search finds them out.
 """
 
 from __future__ import annotations
@@ -16,10 +18,14 @@ class Word(NamedTuple):
     owner: int = 0
     woken: int = 0
     waiters: int = 0
+    hungry: int = 0
 
     @property
-    def low(self) -> tuple[int, int]:
-        return self.owner, self.woken
+    def low(self) -> tuple[int, int, int]:
+        return self.owner, self.woken, self.hungry
+
+    def takeable(self, slept: int) -> bool:
+        return not self.owner and bool(slept or not self.hungry)
 
 
 class Thread(NamedTuple):
@@ -27,6 +33,7 @@ class Thread(NamedTuple):
     seen: Word = Word()
     result: int = 0  # the sleep ended by a time-out or signal
     rounds: int = 1
+    slept: int = 0
 
 
 class State(NamedTuple):
@@ -34,6 +41,9 @@ class State(NamedTuple):
     asleep: frozenset[int]
     threads: tuple[Thread, ...]
     signals: int  # how many sleeps may still be interrupted
+    kills: int = 0  # how many may still be killed
+    died: int = 0
+    barged: bool = False  # one that had not slept took what was reserved
 
 
 @dataclass(frozen=True)
@@ -42,26 +52,56 @@ class Faults:
     keeps_woken: bool = False  # goes to sleep without taking WOKEN away
     announces_late: bool = False  # sleeps without having announced itself
     takes_without_looking: bool = False  # does not compare the word when it takes the lock
+    ignores_reservation: bool = False  # one that has not slept takes what is reserved
+    reserves_blindly: bool = False  # does not compare the word when it sets HUNGRY
+
+
+ENDS = ("done", "dead")
 
 
 def steps(state: State, faults: Faults) -> Iterator[State]:
     for number, thread in enumerate(state.threads):
-        if number not in state.asleep and thread.at != "done":
+        if number not in state.asleep and thread.at not in ENDS:
             yield from step(state, number + 1, faults)
     for number in state.asleep:
+        if state.threads[number].at == "nap":
+            yield wake(state, number, 0)  # its limit
         if state.signals:
             yield wake(state, number, 1)._replace(signals=state.signals - 1)
+        elif state.died:
+            yield wake(state, number, 1)  # a slice
+    if state.kills:
+        for number, thread in enumerate(state.threads):
+            # Not the owner: that nobody gets its lock is another matter.
+            if thread.at not in (*ENDS, "hold", "release"):
+                after = state._replace(
+                    asleep=state.asleep - {number}, kills=state.kills - 1, died=1
+                )
+                yield put(after, number + 1, at="dead")
+
+
+OUTSIDE = ("try", "announce", "hold", "release", "wake", "again", *ENDS)
+USES_SEEN = ("take", "prepare", "let", "sleep", "release")
 
 
 def put(state: State, me: int, word: Word | None = None, **change: object) -> State:
-    threads = list(state.threads)
-    threads[me - 1] = threads[me - 1]._replace(**change)  # type: ignore[arg-type]
-    return state._replace(threads=tuple(threads), word=state.word if word is None else word)
+    """What does not matter any more is forgotten: fewer states to visit."""
+    thread = state.threads[me - 1]._replace(**change)  # type: ignore[arg-type]
+    if thread.at in OUTSIDE:
+        thread = thread._replace(result=0, slept=0)
+    if thread.at not in USES_SEEN or me - 1 in state.asleep:
+        thread = thread._replace(seen=Word())
+    threads = (*state.threads[: me - 1], thread, *state.threads[me:])
+    return state._replace(threads=threads, word=state.word if word is None else word)
+
+
+def fall_asleep(state: State, me: int, at: str) -> State:
+    return put(state._replace(asleep=state.asleep | {me - 1}), me, at=at)
 
 
 def wake(state: State, number: int, result: int) -> State:
     state = state._replace(asleep=state.asleep - {number})
-    return put(state, number + 1, at="slept", result=result)
+    return put(state, number + 1, at="slept", result=result, slept=1)
 
 
 def step(state: State, me: int, faults: Faults) -> Iterator[State]:
@@ -69,40 +109,55 @@ def step(state: State, me: int, faults: Faults) -> Iterator[State]:
     seen = thread.seen
     match thread.at:
         case "try":
-            if word.owner == 0:
-                yield put(state, me, word._replace(owner=me), at="hold")
+            if word.takeable(faults.ignores_reservation):
+                after = put(state, me, word._replace(owner=me), at="hold")
+                yield after._replace(barged=state.barged or bool(word.hungry))
             else:
                 yield put(state, me, at="announce")
         case "announce":
             new = word if faults.announces_late else word._replace(waiters=word.waiters + 1)
-            yield put(state, me, new, at="take", seen=new)
+            yield put(state, me, new, at="take", seen=new, slept=0)
         case "take":
-            if seen.owner != 0:
+            if not seen.takeable(thread.slept):
                 yield put(state, me, at="load")
             elif word != seen and not faults.takes_without_looking:
                 yield put(state, me, seen=word)
             else:
                 waiters = max(word.waiters - 1, 0)
-                yield put(state, me, Word(me, 0, waiters), at="hold", result=0)
+                after = put(state, me, Word(me, 0, waiters), at="hold", result=0)
+                yield after._replace(barged=state.barged or bool(word.hungry and not thread.slept))
         case "load":
-            yield put(state, me, seen=word, at="take" if word.owner == 0 else "prepare")
+            at = "take" if word.takeable(thread.slept) else "prepare" if word.owner else "let"
+            yield put(state, me, seen=word, at=at)
+        case "let":
+            if word.low == seen.low:
+                yield fall_asleep(state, me, "nap")
+            else:
+                yield put(state, me, at="slept", slept=1)
         case "prepare":
             woken = seen.woken if faults.keeps_woken else 0
-            new = Word(seen.owner, woken, seen.waiters - thread.result)
-            if new != seen and word != seen:
-                yield put(state, me, seen=word, at="take")
-            elif thread.result:
-                yield put(state, me, new, at="done")
-            else:
-                yield put(state, me, new if new != seen else word, seen=new, at="sleep")
+            waiters = seen.waiters - thread.result
+            kept = Word(seen.owner, woken, waiters, seen.hungry if waiters else 0)
+            reserved = kept._replace(hungry=1)
+            starving = thread.slept and not thread.result
+            for new in {kept, reserved} if starving else {kept}:
+                blind = faults.reserves_blindly and new == reserved
+                if new != seen and word != seen and not blind:
+                    yield put(state, me, seen=word, at="take")
+                elif thread.result:
+                    # The caller comes back, where it is a slice that has ended.
+                    at = "try" if state.died else "done"
+                    yield put(state, me, new, at=at, result=0, slept=0)
+                else:
+                    yield put(state, me, new if new != seen else word, seen=new, at="sleep")
         case "sleep":
             same = word.low == seen.low
             if faults.sleeps_on_owner_only:
                 same = word.owner == seen.owner
             if same:
-                yield put(state, me)._replace(asleep=state.asleep | {me - 1})
+                yield fall_asleep(state, me, "sleep")
             else:
-                yield put(state, me, at="slept")
+                yield put(state, me, at="slept", slept=1)
         case "slept":
             yield put(state, me, seen=word, at="take")
         case "hold":
@@ -111,7 +166,7 @@ def step(state: State, me: int, faults: Faults) -> Iterator[State]:
             if word != seen:
                 yield put(state, me, seen=word)
                 return
-            new = Word(0, 1, word.waiters) if word.waiters else Word()
+            new = Word(0, 1, word.waiters, word.hungry) if word.waiters else Word()
             after = "wake" if word.waiters and not word.woken else "again"
             yield put(state, me, new, at=after)
         case "wake":
@@ -125,20 +180,44 @@ def step(state: State, me: int, faults: Faults) -> Iterator[State]:
             yield put(state, me, at="try" if left else "done", rounds=left)
 
 
-def violations(threads: int, rounds: int, signals: int, faults: Faults) -> tuple[int, list[str]]:
-    """Visits every state: how many there are, and what is wrong with them."""
-    start = State(Word(), frozenset(), (Thread(rounds=rounds),) * threads, signals)
+def violations(
+    threads: int, rounds: int, signals: int, faults: Faults, kills: int = 0
+) -> tuple[int, list[str]]:
+    """Visits every state: how many there are, and what is wrong with them.
+
+    Where one is killed, slices end from then on, and whatever happened, all others can still get
+    through.  Otherwise nobody is left asleep.
+    """
+    start = State(Word(), frozenset(), (Thread(rounds=rounds),) * threads, signals, kills)
     known, todo, wrong = {start}, [start], []
+    before: dict[State, list[State]] = {}
+    finished = []
     while todo:
         state = todo.pop()
         if sum(thread.at in ("hold", "release") for thread in state.threads) > 1:
             wrong.append(f"two inside: {state}")
+        if state.barged:
+            wrong.append(f"took what was reserved: {state}")
+        if all(thread.at in ENDS for thread in state.threads):
+            finished.append(state)
         following = list(steps(state, faults))
-        # An interruption must not be what saves the sleepers.
-        if state.asleep and all(after.signals < state.signals for after in following):
+        # An interruption or a death must not be what saves the sleepers.
+        if state.asleep and all(
+            (after.signals, after.kills) < (state.signals, state.kills) for after in following
+        ):
             wrong.append(f"asleep, and nobody left to wake: {state}")
         for each in following:
+            if kills:
+                before.setdefault(each, []).append(state)
             if each not in known:
                 known.add(each)
                 todo.append(each)
+    if kills:
+        good, todo = set(finished), finished
+        while todo:
+            for each in before.get(todo.pop(), ()):
+                if each not in good:
+                    good.add(each)
+                    todo.append(each)
+        wrong += [f"no way out: {state}" for state in known - good]
     return len(known), wrong

@@ -11,6 +11,7 @@ from core.model_sem import Faults, World, search, steps
 WORLDS = {
     "two take, one posts twice": World(2, (2,)),
     "three take, two post": World(3, (2, 1)),
+    "two take, two post, one more comes": World(3, (1, 1, 1)),
     "one token to begin with": World(2, (1, 1), value=1),
     "more posts than takers, and a bound": World(1, (2, 2), bound=2),
     "racing posts at the bound": World(0, (1, 1, 1), bound=1),
@@ -41,6 +42,9 @@ def test_nothing_is_lost_in_any_order(name: str) -> None:
         ("sleeps_without_comparing", "two take, one posts twice", "asleep, a token there"),
         ("reads_waiters_later", "the last taker frees it", "touched after it was freed"),
         ("repairs_the_count", "three take, two post", "asleep, a token there"),
+        ("ignores_reservation", "two take, two post, one more comes", "took what was reserved"),
+        ("reserves_blindly", "two take, two post, one more comes", "tokens came or went"),
+        ("sleeps_on_what_was", "one is killed, sleeps end", "no way out"),
         ("checks_bound_before", "racing posts at the bound", "value outside its bounds"),
     ],
 )
@@ -80,5 +84,5 @@ def test_every_fault_is_tried() -> None:
     assert {field.name for field in fields(Faults)} == {
         "announces_not", "wakes_only_from_zero", "sleeps_without_comparing",
         "reads_waiters_later", "repairs_the_count", "checks_bound_before",
-        "leaves_without_looking",
+        "leaves_without_looking", "ignores_reservation", "reserves_blindly", "sleeps_on_what_was",
     }  # fmt: skip

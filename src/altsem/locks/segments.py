@@ -18,7 +18,8 @@ LAYOUT = 2
 SLOT_BYTES = 64
 HEADER_SLOTS = 2
 NOBODY = 0x80000000
-WOKEN = 0x40000000
+WOKEN, HUNGRY = 0x40000000, 0x20000000
+SEM_VALUE = 0x7FFFFFFF
 MOST = 1 << 28  # bytes; nobody makes larger ones
 
 BACKENDS = {1: "futex", 2: "sysv", 3: "filelock"}
@@ -119,7 +120,7 @@ def _slot(number: int, data: bytes) -> Slot | None:
     name = TYPES[kind]
     low, high = word & 0xFFFFFFFF, word >> 32
     if kind in LOCKS:
-        low &= ~WOKEN
+        low &= ~(WOKEN | HUNGRY)
         if low in (0, NOBODY):
             return Slot(number, name, int(low == 0), high, held_by_nobody=low == NOBODY)
         return Slot(number, name, 0, high, low, holder, again)
@@ -128,4 +129,4 @@ def _slot(number: int, data: bytes) -> Slot | None:
     if name == "Barrier":
         closed = high >> 31
         return Slot(number, name, maxvalue, 0 if closed else high >> 8)
-    return Slot(number, name, low & 1 if name == "Event" else low, high)
+    return Slot(number, name, low & (1 if name == "Event" else SEM_VALUE), high)
