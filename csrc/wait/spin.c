@@ -30,6 +30,10 @@
  * use.  A yield that returns late has let an unrelated process run for its time slice.  Then nobody
  * in this process yields for 8 times as long as it took, and for twice that whenever it happens
  * again, up to 512 times.
+ * Two that were made one after the other are often on one CPU to begin with.  There only a yield lets
+ * the one waited for run.  So after a success that came right after a yield, the next waits for that
+ * word yield first, and spin then; but one in YIELDS_FIRST spins first, to find out whether the other
+ * has got a CPU of its own.
  *
  * With one usable CPU nobody spins, for the one waited for cannot be running.  Instead the CPU is
  * yielded, twice: a round trip of two processes then takes two context switches, and no sleep and no
@@ -64,6 +68,7 @@
 #define SUCCESS_LOWERS_BY 4
 #define RETRY_ONE_IN 64            /* waits, at the top of the score */
 #define RECOUNT_CPUS_ONE_IN 4096   /* waits with one CPU */
+#define YIELDS_FIRST 32            /* waits */
 #define LOADS_PER_CLOCK_READING 16 /* loads of the word */
 
 enum { HISTORIES = 64 };
@@ -71,6 +76,7 @@ static struct history {
     _Atomic int32_t failures;  /* the failure score of short spins */
     _Atomic int32_t cool_down; /* ns: of the last failed long spin */
     _Atomic int64_t cool_down_until;
+    _Atomic int32_t yields_first; /* so many waits more */
 } histories[HISTORIES];
 static _Atomic int64_t no_yield_until, yield_cool_down;
 static _Atomic uint32_t unlikely_waits; /* at the top of the failure score */
@@ -156,15 +162,27 @@ static int64_t back_off(int64_t start, int64_t limit) {
     return now;
 }
 
+/* Whether a yield brings what the caller waits for, where that was so before. */
+static int yield_first(const altsem_spinner *spinner, struct history *history, int64_t now) {
+    int32_t left = get(history->yields_first);
+    if (left == 0) return 0;
+    put(history->yields_first, left - 1);
+    if (left == 1 || yield(now) == now) return 0;
+    if (is_there(spinner, altsem_load(spinner->word))) return 1;
+    put(history->yields_first, 0);
+    return 0;
+}
+
 static int spin(const altsem_spinner *spinner, struct history *history, int64_t start,
                 int64_t limit) {
-    int shortly = 1;
+    int shortly = 1, yielded = 0;
     int64_t now = spinner->until == ALTSEM_UNTIL_FREE ? back_off(start, limit) : start;
     for (;;) {
         for (int i = 0; i < LOADS_PER_CLOCK_READING; i++) {
             uint64_t seen = altsem_load(spinner->word);
             if (is_there(spinner, seen)) {
                 succeeded(history, shortly);
+                if (yielded && i == 0) put(history->yields_first, YIELDS_FIRST);
                 return 1;
             }
             if (!shortly && sleepers_first(spinner, seen))
@@ -177,7 +195,11 @@ static int spin(const altsem_spinner *spinner, struct history *history, int64_t 
             shortly = 0;
         }
         if (now - start >= limit) break;
-        if (now - start >= YIELD_AFTER) now = yield(now);
+        if (now - start >= YIELD_AFTER) {
+            int64_t before = now;
+            now = yield(before);
+            yielded = now > before;
+        }
     }
     if (limit == LONG_SPIN) long_spin_failed(history, altsem_clock());
     return 0;
@@ -217,6 +239,7 @@ int altsem_spin(const altsem_spinner *spinner) {
     int64_t limit = only_short ? SHORT_SPIN : LONG_SPIN;
     if (spinner->deadline <= now) return 0; /* first: the difference to ALTSEM_NOW is no number */
     if (spinner->deadline - now < limit) limit = spinner->deadline - now;
+    if (!only_short && yield_first(spinner, history, now)) return 1;
     return spin(spinner, history, now, limit);
 }
 
@@ -229,6 +252,7 @@ static void forget(void) {
         put(histories[i].failures, 0);
         put(histories[i].cool_down, 0);
         put(histories[i].cool_down_until, 0);
+        put(histories[i].yields_first, 0);
     }
 }
 

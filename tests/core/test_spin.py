@@ -37,6 +37,7 @@ CDEF = """
 #define MOST_FAILURES ...
 #define SUCCESS_LOWERS_BY ...
 #define RETRY_ONE_IN ...
+#define YIELDS_FIRST ...
 #define RECOUNT_CPUS_ONE_IN ...
 int spin_once(uint64_t *word, int until, uint32_t low, int woken, int64_t deadline);
 void fork_happens(void);
@@ -343,6 +344,59 @@ def test_with_two_cpus_late_yields_do_so_too(world: World) -> None:
     world.now += world.lib.LAST_COOL_DOWN
     assert world.spin()[1] >= world.lib.LONG_SPIN  # spins, and does not yield
     assert world.yields == 1
+
+
+def partner_on_this_cpu(world: World) -> None:
+    """It answers when it gets the CPU, and the answer has been taken before the next wait."""
+
+    def answer() -> None:
+        world.words[0] = 1
+
+    world.on_yield = answer
+
+
+def wait_for_partner(world: World) -> int:
+    """Nanoseconds."""
+    world.words[0] = 0
+    said, took = world.spin()
+    assert said
+    return took
+
+
+def test_where_a_yield_brought_it_the_next_waits_yield_first(world: World) -> None:
+    partner_on_this_cpu(world)
+    assert wait_for_partner(world) > world.lib.YIELD_AFTER
+    for _ in range(world.lib.YIELDS_FIRST - 1):
+        assert wait_for_partner(world) <= world.yield_takes + 3 * TURN
+    assert wait_for_partner(world) > world.lib.YIELD_AFTER, "now and then it is tried without"
+    assert wait_for_partner(world) <= world.yield_takes + 3 * TURN
+    assert world.yields == world.lib.YIELDS_FIRST + 2
+
+
+def test_once_spinning_brings_it_nobody_yields_first(world: World) -> None:
+    partner_on_this_cpu(world)
+    wait_for_partner(world)
+    world.on_yield = lambda: None  # the other has a CPU of its own now, and answers quickly
+    yields = world.yields
+    for _ in range(3 * world.lib.YIELDS_FIRST):
+        world.later(400, 1)
+        assert wait_for_partner(world) < world.lib.SHORT_SPIN
+    assert yields < world.yields < yields + world.lib.YIELDS_FIRST
+
+
+def test_a_yield_that_did_not_bring_it_is_the_last_to_come_first(world: World) -> None:
+    partner_on_this_cpu(world)
+    wait_for_partner(world)
+    world.on_yield = lambda: None
+    world.words[0] = 0
+    world.later(world.lib.SHORT_SPIN, 1)
+    yields = world.yields
+    assert world.spin()[0]
+    assert world.yields == yields + 1
+    world.words[0] = 0
+    world.later(world.lib.SHORT_SPIN, 1)
+    assert world.spin()[0]
+    assert world.yields == yields + 1
 
 
 def test_with_one_cpu_it_only_yields(world: World) -> None:
