@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from functools import wraps
+
+from . import native
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +45,10 @@ def _reserve(fd: int, size: int) -> None:
         os.posix_fallocate(fd, 0, size)
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            text = f"no room for a shared memory of {size} bytes (ALTSEM=always takes it elsewhere)"
+            opened = getattr(sys.modules.get("_posixshmem"), "shm_open", None)
+            ours = native.is_a_copys(opened)
+            way = "ALTSEM_DIR names another place" if ours else "ALTSEM=always takes it elsewhere"
+            text = f"no room for a shared memory of {size} bytes ({way})"
             raise OSError(errno.ENOSPC, text) from None
         # A filesystem that cannot do so.
     except AttributeError:  # nor can this system
