@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import dropin_support as dropin
-from altsem import backend
+from altsem import _core, backend
 from altsem.dropin import run as dropin_run
 
 FORCED = ["-m", "altsem", "run", "--force"]
@@ -67,6 +67,15 @@ def test_a_command_of_the_shell_is_told_to_be_no_program(program: Path) -> None:
     done = dropin.run(sys.executable, *FORCED, "env", "shown.py")
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("altsem run: there is no file env here (`-m env`"), done.stderr
+
+
+def test_a_backend_that_there_is_not_is_an_error_also_where_nothing_is_replaced(
+    program: Path,
+) -> None:
+    done = dropin.run(sys.executable, "-m", "altsem", "run", "--backend=futx", "shown.py")
+    assert done.returncode == 2 and done.stdout == ""
+    there_are = ", ".join(_core.backends())
+    assert done.stderr == f"altsem run: no such backend: futx (there are: {there_are})\n"
 
 
 def test_a_program_that_is_called_like_a_command_runs(program: Path) -> None:

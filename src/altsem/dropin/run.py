@@ -106,6 +106,11 @@ def _parts(options: dict[str, str], command: list[str]) -> set[str]:
             _say("ALTSEM=0 is set: nothing is replaced")
         return set()
     if "backend" in options:
+        from .. import _core
+
+        if options["backend"] not in _core.backends():
+            names = ", ".join(_core.backends())
+            raise _UsageError(f"no such backend: {options['backend']} (there are: {names})")
         os.environ["ALTSEM_BACKEND"] = options["backend"]
     if "room" in options:
         os.environ[native.ROOM] = options["room"]
