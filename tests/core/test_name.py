@@ -530,6 +530,30 @@ def test_named_memory_is_made_opened_and_removed(kit: Kit, home: Path) -> None:
     assert kit.lib.altsem_shm_unlink(b"n") == ENOENT
 
 
+def test_who_would_create_named_memory_is_never_told_that_there_is_none(
+    kit: Kit, home: Path, crew: Crew
+) -> None:
+    """Another process makes and removes the same name meanwhile."""
+    stop = kit.event()
+
+    def disturb() -> None:
+        while not stop.event_is_set():
+            os.close(shm(kit, "n", os.O_RDWR | os.O_CREAT))
+            kit.lib.altsem_shm_unlink(b"n")
+
+    child = crew.child(disturb)
+    found = []
+    for _ in range(5000):
+        found.append(shm(kit, "n", os.O_RDWR | os.O_CREAT))
+        if found[-1] >= 0:
+            os.close(found[-1])
+        kit.lib.altsem_shm_unlink(b"n")
+    stop.event_set()
+    child.result()
+    kit.lib.altsem_shm_unlink(b"n")
+    assert min(found) >= 0
+
+
 @pytest.mark.parametrize("flags", [os.O_APPEND, os.O_DIRECTORY, os.O_NONBLOCK, os.O_CLOEXEC])
 def test_named_memory_with_other_flags_is_refused(kit: Kit, home: Path, flags: int) -> None:
     assert shm(kit, "n", os.O_RDWR | os.O_CREAT | flags) == EINVAL and not home.exists()
