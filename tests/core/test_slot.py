@@ -245,6 +245,22 @@ print(new.segment == old.segment, new.sem_value())
     assert program(code, freed) == "True 2\n"
 
 
+def test_what_was_freed_in_several_segments_is_used_before_a_new_one_is_made(program) -> None:
+    code = """
+things = [kit.sem()]
+while lib.altsem_segment_count() < 4:
+    things.append(kit.sem())
+freed = {}
+for thing in things:
+    freed.setdefault(thing.segment, thing)
+addresses = {thing.address for thing in freed.values()}
+for thing in freed.values():
+    thing.free()
+print(len(freed), {kit.sem().address for _ in freed} == addresses, lib.altsem_segment_count())
+"""
+    assert program(code) == "4 True 4\n"
+
+
 def test_making_and_dropping_stays_within_a_page(program) -> None:
     code = """
 for number in range(5000):
