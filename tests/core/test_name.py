@@ -20,6 +20,7 @@ from core.kit import (
     EEXIST,
     EINVAL,
     ELOOP,
+    EMFILE,
     ENAMETOOLONG,
     ENOENT,
     EPERM,
@@ -502,6 +503,21 @@ def test_an_umask_takes_nothing_away(kit: Kit, home: Path, crew: Crew) -> None:
     if os.getuid() != 0:
         pytest.skip("only root opens what its umask has closed")
     assert crew.child(work).result() == (OK, [0o700, 0o600], OK, OK)
+
+
+def test_no_descriptor_left_is_not_taken_for_a_strange_directory(
+    kit: Kit, made: Path, crew: Crew
+) -> None:
+    def work() -> tuple[int, int]:
+        import resource
+
+        lowest = os.open("/", os.O_RDONLY)
+        os.close(lowest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, lowest))
+        return kit.named("open", "n", SEM)[0], shm(kit, "n", os.O_RDWR)
+
+    assert made.is_dir()
+    assert crew.child(work).result() == (EMFILE, EMFILE)
 
 
 # --- shared memory with a name --------------------------------------------------------------------

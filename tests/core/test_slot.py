@@ -9,7 +9,7 @@ import pytest
 
 from core.conftest import build
 from core.crew import Crew, load
-from core.kit import EINVAL, EVENT, FIRST, FREE, OK, PAGE, SEM, VALUE_MAX, Kit, Thing
+from core.kit import BARRIER, EINVAL, EVENT, FIRST, FREE, OK, PAGE, SEM, VALUE_MAX, Kit, Thing
 
 PER_PAGE = PAGE // 64 - 2
 
@@ -36,6 +36,11 @@ def test_a_refused_value_takes_no_slot_from_the_free_list(kit: Kit) -> None:
     for _ in range(3):
         assert kit.raw_new(1, -1) == (EINVAL, None)
     assert {kit.sem().address, kit.sem().address} == addresses
+
+
+@pytest.mark.parametrize("parties", [0, -1, -(2**31)])
+def test_a_barrier_of_nobody_is_refused(kit: Kit, parties: int) -> None:
+    assert kit.raw_new(BARRIER, 0, parties) == (EINVAL, None)
 
 
 def test_a_slot_is_a_cache_line_of_its_own_and_starts_clean(kit: Kit) -> None:
