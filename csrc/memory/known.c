@@ -11,7 +11,8 @@
 altsem_segment *altsem_segments;
 altsem_segment *altsem_free_lists;
 
-#define FIRST_BUCKETS 16u /* a power of two */
+#define FIRST_BUCKETS 16u
+static_assert((FIRST_BUCKETS & (FIRST_BUCKETS - 1)) == 0, "buckets are found by a mask");
 static altsem_segment *first_buckets[FIRST_BUCKETS];
 static altsem_segment **buckets = first_buckets;
 static unsigned bucket_count = FIRST_BUCKETS, known;

@@ -81,6 +81,7 @@ int altsem_in_directories(int create, altsem_private_callback callback, void *ar
         } while (opened && result == -ENOENT && --tries > 0);
         if (!opened) {
             if (result == -EPERM) return -EPERM;
+            if (result == -EMFILE || result == -ENFILE) return result; /* not that there is none */
             if (create) error = result;
             continue;
         }

@@ -35,7 +35,10 @@ int altsem_shm_open(const char *name, int flags) {
     error = altsem_in_directories(0, altsem_private_exists, file.text);
     if (error == 0 && !(flags & O_EXCL)) {
         it.flags &= ~O_CREAT;
-        return altsem_in_directories(0, open_in, &it);
+        int result = altsem_in_directories(0, open_in, &it);
+        if (result != -ENOENT) return result;
+        it.flags = flags; /* it has been removed meanwhile */
+        error = -ENOENT;
     }
     if (error != -ENOENT) return error ? error : -EEXIST;
     return altsem_in_directories(1, open_in, &it);

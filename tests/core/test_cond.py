@@ -43,6 +43,18 @@ def notify(cond: Thing, lock: Thing, n: int) -> int:
     return int(done)
 
 
+def test_the_word_carries_its_group_in_both_halves(kit: Kit) -> None:
+    """As the table in cond.c has it: in the low half, which the kernel compares, modulo 4096."""
+    for group in (1, 2, 3, 2047, 2048, 4095, 4096, 4099):
+        cond = kit.cond()
+        cond.poke("current", (group - 1) << 32)
+        cond.poke("joining", group << 32)
+        assert [enter(cond), enter(cond)] == [group, group]
+        assert cond.cond_notify(2) == 2
+        found = cond.peek("word2" if group % 2 else "word")
+        assert found == group << 32 | group % 4096 << 20 | 2
+
+
 # --- against a model ------------------------------------------------------------------------------
 
 

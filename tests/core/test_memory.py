@@ -264,6 +264,16 @@ def test_with_nowhere_to_go_the_last_error_is_told(
     assert answer[2] <= before
 
 
+def test_a_descriptor_is_one_also_if_it_is_the_first(kit: Kit, crew: Crew) -> None:
+    """A program without a standard input."""
+
+    def work() -> Any:
+        os.close(0)
+        return kit.memory(PAGE), kit.memory(PAGE)[0] > 0
+
+    assert in_a_child(crew, work) == ((0, "memfd"), True)
+
+
 def test_no_descriptor_left_is_said_as_such(program, places: list[Path]) -> None:
     """Trying directories would not help, and must not hide the reason.
 

@@ -20,6 +20,7 @@ from core.kit import (
     EEXIST,
     EINVAL,
     ELOOP,
+    EMFILE,
     ENAMETOOLONG,
     ENOENT,
     EPERM,
@@ -504,6 +505,21 @@ def test_an_umask_takes_nothing_away(kit: Kit, home: Path, crew: Crew) -> None:
     assert crew.child(work).result() == (OK, [0o700, 0o600], OK, OK)
 
 
+def test_no_descriptor_left_is_not_taken_for_a_strange_directory(
+    kit: Kit, made: Path, crew: Crew
+) -> None:
+    def work() -> tuple[int, int]:
+        import resource
+
+        lowest = os.open("/", os.O_RDONLY)
+        os.close(lowest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, lowest))
+        return kit.named("open", "n", SEM)[0], shm(kit, "n", os.O_RDWR)
+
+    assert made.is_dir()
+    assert crew.child(work).result() == (EMFILE, EMFILE)
+
+
 # --- shared memory with a name --------------------------------------------------------------------
 
 
@@ -528,6 +544,30 @@ def test_named_memory_is_made_opened_and_removed(kit: Kit, home: Path) -> None:
     os.close(fd)
     assert kit.lib.altsem_shm_unlink(b"n") == OK
     assert kit.lib.altsem_shm_unlink(b"n") == ENOENT
+
+
+def test_who_would_create_named_memory_is_never_told_that_there_is_none(
+    kit: Kit, home: Path, crew: Crew
+) -> None:
+    """Another process makes and removes the same name meanwhile."""
+    stop = kit.event()
+
+    def disturb() -> None:
+        while not stop.event_is_set():
+            os.close(shm(kit, "n", os.O_RDWR | os.O_CREAT))
+            kit.lib.altsem_shm_unlink(b"n")
+
+    child = crew.child(disturb)
+    found = []
+    for _ in range(5000):
+        found.append(shm(kit, "n", os.O_RDWR | os.O_CREAT))
+        if found[-1] >= 0:
+            os.close(found[-1])
+        kit.lib.altsem_shm_unlink(b"n")
+    stop.event_set()
+    child.result()
+    kit.lib.altsem_shm_unlink(b"n")
+    assert min(found) >= 0
 
 
 @pytest.mark.parametrize("flags", [os.O_APPEND, os.O_DIRECTORY, os.O_NONBLOCK, os.O_CLOEXEC])

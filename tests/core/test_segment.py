@@ -421,3 +421,25 @@ def test_the_memory_cannot_be_pulled_from_under_the_others(kit: Kit) -> None:
     assert seals & fcntl.F_SEAL_SHRINK
     with pytest.raises(PermissionError):
         os.ftruncate(fd, 0)
+
+
+def test_address_ranges_that_a_late_wake_may_read_are_used_again(program) -> None:
+    """With the sysv backend they are not given back."""
+    code = """
+def size():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[0]) * PAGE
+def use():
+    things = [kit.sem() for _ in range(70)]  # more than a page has
+    for thing in things:
+        thing.slot_export()
+    for thing in things:
+        thing.free()
+for _ in range(20):
+    use()
+before = size()
+for _ in range(500):
+    use()
+print(size() - before < 250 * PAGE)
+"""
+    assert program(code, env={"ALTSEM_BACKEND": "sysv"}) == "True\n"

@@ -9,7 +9,7 @@ import pytest
 
 from core.conftest import build
 from core.crew import Crew, load
-from core.kit import EINVAL, EVENT, FIRST, FREE, OK, PAGE, SEM, VALUE_MAX, Kit, Thing
+from core.kit import BARRIER, EINVAL, EVENT, FIRST, FREE, OK, PAGE, SEM, VALUE_MAX, Kit, Thing
 
 PER_PAGE = PAGE // 64 - 2
 
@@ -36,6 +36,11 @@ def test_a_refused_value_takes_no_slot_from_the_free_list(kit: Kit) -> None:
     for _ in range(3):
         assert kit.raw_new(1, -1) == (EINVAL, None)
     assert {kit.sem().address, kit.sem().address} == addresses
+
+
+@pytest.mark.parametrize("parties", [0, -1, -(2**31)])
+def test_a_barrier_of_nobody_is_refused(kit: Kit, parties: int) -> None:
+    assert kit.raw_new(BARRIER, 0, parties) == (EINVAL, None)
 
 
 def test_a_slot_is_a_cache_line_of_its_own_and_starts_clean(kit: Kit) -> None:
@@ -243,6 +248,22 @@ new = kit.sem(2)
 print(new.segment == old.segment, new.sem_value())
 """
     assert program(code, freed) == "True 2\n"
+
+
+def test_what_was_freed_in_several_segments_is_used_before_a_new_one_is_made(program) -> None:
+    code = """
+things = [kit.sem()]
+while lib.altsem_segment_count() < 4:
+    things.append(kit.sem())
+freed = {}
+for thing in things:
+    freed.setdefault(thing.segment, thing)
+addresses = {thing.address for thing in freed.values()}
+for thing in freed.values():
+    thing.free()
+print(len(freed), {kit.sem().address for _ in freed} == addresses, lib.altsem_segment_count())
+"""
+    assert program(code) == "4 True 4\n"
 
 
 def test_making_and_dropping_stays_within_a_page(program) -> None:

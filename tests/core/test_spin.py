@@ -214,11 +214,13 @@ def test_cool_downs_double_up_to_the_last_and_halve_after_a_success(world: World
     for cool_down in expected:
         assert cool_down <= cool_down_of() <= cool_down * 1.2 + long_spin(world)
     world.now += last
-    world.later(world.lib.SHORT_SPIN * 10, 1)
-    assert world.spin()[0]  # halves it
+    for _ in range(2):
+        world.words[0] = 0
+        world.later(world.lib.SHORT_SPIN * 10, 1)
+        assert world.spin()[0]  # halves it
     world.words[0] = 0
     world.spin()  # doubles it
-    assert last <= cool_down_of() <= last * 1.2 + long_spin(world)
+    assert last // 2 <= cool_down_of() <= last // 2 * 1.2 + long_spin(world)
 
 
 @pytest.mark.parametrize("sleep", [1_000, 5_000, 50_000, 1_000_000, 30_000_000, 1_000_000_000])
@@ -449,7 +451,7 @@ def test_more_cpus_are_noticed_in_time(world: World) -> None:
     world.cpus = 1
     for _ in range(3 * world.lib.RECOUNT_CPUS_ONE_IN):
         world.spin()
-    assert world.forgotten >= 3
+    assert world.forgotten in (3, 4)  # once more after many failures
 
 
 def test_each_word_has_a_history_of_its_own(world: World) -> None:

@@ -147,6 +147,19 @@ def test_ping_pong(filelock: Backend) -> None:
 # --- the queue ------------------------------------------------------------------------------------
 
 
+def test_who_has_been_at_the_front_can_be_there_again(filelock: Backend, slot: Slot) -> None:
+    with filelock.slots() as (first,):
+
+        def work() -> list[int]:
+            return [slot.wait(filelock.deadline(0.05)), first.post(), slot.wait()]
+
+        with children((work,)) as (child,):
+            assert first.wait() == 0
+            until(lambda: front(slot) == child.pid, "the child at the front again")
+            slot.post()
+            assert child.result() == [ETIMEDOUT, 0, 0]
+
+
 def test_only_the_front_one_polls_quickly(slot: Slot) -> None:
     with children(*[(slot.wait,)] * 4) as made:
         until(lambda: slot.waiters() == 4, "four waiters")

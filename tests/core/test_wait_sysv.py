@@ -642,6 +642,20 @@ def test_a_set_half_made_is_swept(sysv: Backend) -> None:
     assert half not in sets()
 
 
+@needs_namespace
+def test_the_very_first_set_of_a_system_is_swept_too(library: Callable[[], Backend]) -> None:
+    """Its number is 0."""
+
+    def work() -> tuple[int, int, list[int]]:
+        own_namespace()
+        first = libc.semget(FAMILY << 16 | 0x4321, 128, IPC_CREAT | MODE)
+        backend = library()
+        return first, clean(backend), sorted(sets())
+
+    first, _, left = Child(work).result()
+    assert first == 0 and left == []
+
+
 PROGRAM = """
 import os, sys
 sys.path.insert(0, {tests!r})

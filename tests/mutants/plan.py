@@ -20,6 +20,11 @@ TESTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("csrc/wait/sysv*.c", ("test_wait_sysv", "test_lost_wakes")),
     ("csrc/wait/filelock.c", ("test_wait_filelock",)),
     ("csrc/wait/spin.c", ("test_spin",)),
+    (
+        "csrc/memory/segment.c",
+        ("test_slot", "test_segment", "test_memory", "test_name", "test_wait_filelock"),
+    ),
+    ("csrc/memory/slot.c", ("test_slot", "test_segment", "test_fork_kinds")),
     ("csrc/memory/*.c", ("test_slot", "test_segment", "test_memory", "test_{stem}")),
     ("csrc/names/*.c", ("test_name", "test_{stem}")),
     (
