@@ -6,6 +6,8 @@ import statistics
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from .shares import Fared
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -14,6 +16,11 @@ class Limits:
     at_most: float | None = None  # the ratio
     at_most_seconds: float | None = None  # our time, in seconds per operation
     share_at_least: float | None = None  # the smallest share of a crowd by the largest
+    # How far that may be below the peer's.
+    share_behind_at_most: float | None = None
+    jain_at_least: float | None = None  # Jain's index of the shares
+    jain_behind_at_most: float | None = None
+    longest_at_most: float | None = None  # the longest wait, the peer's being 1
 
 
 @dataclass(frozen=True)
@@ -37,22 +44,46 @@ class Row:
     limits: Limits = Limits()
     share: float | None = None  # of our crowd, the median over the rounds
     note: str = ""
+    fared: Fared | None = None  # a crowd of which more is known
 
     @property
     def reached(self) -> bool | None:
         """Whether all that is asked for was reached; None if nothing is."""
-        found, limits = self.found, self.limits
+        found, limits, fared = self.found, self.limits, self.fared
         verdicts = []
         if limits.at_most is not None:
-            verdicts.append(found.ratio <= limits.at_most)
+            verdicts.append(shown(found.ratio) <= limits.at_most)
         if limits.at_most_seconds is not None:
             verdicts.append(found.ours <= limits.at_most_seconds)
         if limits.share_at_least is not None:
             verdicts.append(self.share is not None and self.share >= limits.share_at_least)
+        if fared is not None:
+            verdicts += _fairness(fared, limits)
         return all(verdicts) if verdicts else None
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def shown(value: float) -> float:
+    """With the digits that a reader sees: where nothing is to be gained, 1.002 is 1."""
+    return float(f"{value:.3g}")
+
+
+def _fairness(fared: Fared, limits: Limits) -> list[bool]:
+    """Shares are compared in hundredths, for the same reason."""
+    jain, peers_jain = (round(value, 2) for value in fared.jain)
+    share, peers_share = (round(value, 2) for value in fared.share)
+    verdicts = []
+    if limits.jain_at_least is not None:
+        verdicts.append(jain >= limits.jain_at_least)
+    if limits.jain_behind_at_most is not None:
+        verdicts.append(round(peers_jain - jain, 2) <= limits.jain_behind_at_most)
+    if limits.share_behind_at_most is not None:
+        verdicts.append(round(peers_share - share, 2) <= limits.share_behind_at_most)
+    if limits.longest_at_most is not None:
+        verdicts.append(shown(fared.longest_ratio) <= limits.longest_at_most)
+    return verdicts
 
 
 def summary(pairs: list[tuple[float, float]]) -> Found:

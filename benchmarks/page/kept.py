@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from ..measuring.row import Found, Limits, Row
+from ..measuring.shares import Fared
 
 FORM = 3  # what was written in another is not shown
+BOTH = ("jain", "share", "median", "rare", "longest")  # what Fared has of both sides
 WIDTH = 200  # characters of one line in which parts may have parts
 
 Figures = Mapping[str, Any]
@@ -36,8 +38,20 @@ def flat(row: Row) -> dict[str, Any]:
     """A row without its inner structure, and without what it has not got."""
     parts = {"part": row.part, "work": row.work, "peer": row.peer}
     more = {"share": row.share, "note": row.note or None}
-    entries = {**parts, **asdict(row.found), **asdict(row.limits), **more}
+    entries = {**parts, **asdict(row.found), **asdict(row.limits), **more, **_fared(row)}
     return {name: value for name, value in entries.items() if value is not None}
+
+
+def _fared(row: Row) -> dict[str, float]:
+    """Of both sides, each figure under a name of its own."""
+    if row.fared is None:
+        return {}
+    both = {name: getattr(row.fared, name) for name in BOTH}
+    return {
+        **{f"our {name}": ours for name, (ours, _) in both.items()},
+        **{f"their {name}": theirs for name, (_, theirs) in both.items()},
+        "longest_ratio": row.fared.longest_ratio,
+    }
 
 
 def row_of(entries: Mapping[str, Any]) -> Row:
@@ -49,6 +63,9 @@ def row_of(entries: Mapping[str, Any]) -> Row:
         return {name: left.pop(name) for name in names if name in left}
 
     found, limits = Found(**taken(Found)), Limits(**taken(Limits))
+    if "longest_ratio" in left:
+        both = {name: (left.pop(f"our {name}"), left.pop(f"their {name}")) for name in BOTH}
+        left["fared"] = Fared(**both, longest_ratio=left.pop("longest_ratio"))
     return Row(found=found, limits=limits, **left)
 
 

@@ -1,11 +1,9 @@
-"""Several processes want the same thing: throughput, and how fairly they share it."""
+"""Several processes want the same thing: what bench_turns.py does not make of a Lock."""
 
 from __future__ import annotations
 
 from contextlib import closing
 from typing import Any
-
-import pytest
 
 from ..workloads.crowd import Crowd
 from ..workloads.peers import FORK, OURS
@@ -38,13 +36,6 @@ def crowds(
             share=ours.share,
             note=lambda: f"smallest/largest share {ours.share():.2f}, native {theirs.share():.2f}",
         )
-
-
-# Of 32 processes the shares tell about the scheduler.
-@pytest.mark.parametrize(("count", "share_at_least"), [(2, 0.5), (4, 0.5), (8, 0.5), (32, None)])
-def test_contended_lock(pair: Pair, count: int, share_at_least: float | None) -> None:
-    work = f"contended Lock, {count} processes"
-    crowds(pair, work, (OURS.Lock(), FORK.Lock()), count, 1, 0.67, share_at_least)
 
 
 def test_contended_semaphore(pair: Pair) -> None:

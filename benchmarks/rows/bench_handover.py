@@ -1,4 +1,8 @@
-"""Somebody waits for what somebody else gives: round trips."""
+"""Somebody waits for what somebody else gives: round trips.
+
+Each twice: settled, in processes that have done a round before; and the first ones of processes
+that are new, in which everything counts.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,24 @@ from contextlib import closing, nullcontext
 import pytest
 
 from ..workloads.apart import PAIRS, Apart, Make, Place
+from ..workloads.fresh import Fresh
 from ..workloads.partner import barrier_of, condition_trip, event_trip, ping_pong, thread_ping_pong
-from ..workloads.places import busy_cpus, can_set_quota, one_busy_cpu, one_cpu, quota_of_one_cpu
+from ..workloads.places import (
+    busy_cpus,
+    can_set_quota,
+    one_busy_cpu,
+    one_cpu,
+    one_free_cpu,
+    quota_of_one_cpu,
+)
 from .conftest import Pair
 
 PART = "To and fro"
+
+
+FIRST = 1000  # operations of a new process
+
+settled_and_first = pytest.mark.parametrize("first", [False, True], ids=["settled", "first"])
 
 
 def trips(
@@ -22,22 +39,48 @@ def trips(
     place: Place = nullcontext,
     n: int = 400,
 ) -> None:
+    """The settled ones."""
     with closing(Apart(make, n, place)) as apart:
         pair(work, "native", apart.ours, apart.theirs, at_most, 6 * PAIRS)
 
 
-def test_ping_pong(pair: Pair) -> None:
-    trips(pair, "hand-off ping-pong of two processes", ping_pong, 0.5)
+def first_trips(
+    pair: Pair,
+    work: str,
+    make: Make,
+    at_most: float | None,
+    place: Place = nullcontext,
+    n: int = FIRST,
+) -> None:
+    """The first `n` of new processes."""
+    fresh = Fresh(make, n)
+    with place():
+        pair(f"{work}, the first {n:,}", "native", fresh.ours, fresh.theirs, at_most, 8 * PAIRS)
+
+
+@settled_and_first
+def test_ping_pong(pair: Pair, first: bool) -> None:
+    work = "hand-off ping-pong of two processes"
+    if first:
+        first_trips(pair, work, ping_pong, 1.0)
+    else:
+        trips(pair, work, ping_pong, 0.1)
+
+
+def test_ping_pong_first_on_one_cpu_of_many(pair: Pair) -> None:
+    work = "the same with a hog on every other CPU"
+    first_trips(pair, work, ping_pong, 1.0, one_free_cpu)
 
 
 if can_set_quota():  # else there is no such row
 
-    def test_ping_pong_with_a_quota(pair: Pair) -> None:
+    @settled_and_first
+    def test_ping_pong_with_a_quota(pair: Pair, first: bool) -> None:
         work = "the same with a quota of one CPU"
-        trips(pair, work, ping_pong, 1.1, quota_of_one_cpu)
+        (first_trips if first else trips)(pair, work, ping_pong, 1.1, quota_of_one_cpu)
 
 
-# Rounds are short where a hog may have the CPU for milliseconds between two steps.
+# Settled rounds are short where a hog may have the CPU for milliseconds between two steps.
 @pytest.mark.parametrize(
     ("circumstance", "place", "at_most", "n"),
     [
@@ -46,24 +89,44 @@ if can_set_quota():  # else there is no such row
         ("every CPU busy", busy_cpus, 1.1, 100),
     ],
 )
+@settled_and_first
 def test_ping_pong_where(
-    pair: Pair, circumstance: str, place: Place, at_most: float | None, n: int
+    pair: Pair, first: bool, circumstance: str, place: Place, at_most: float | None, n: int
 ) -> None:
-    trips(pair, f"the same with {circumstance}", ping_pong, at_most, place, n)
+    work = f"the same with {circumstance}"
+    if first:
+        first_trips(pair, work, ping_pong, at_most, place)
+    else:
+        trips(pair, work, ping_pong, at_most, place, n)
 
 
-def test_ping_pong_threads(pair: Pair) -> None:
-    trips(pair, "the same of two threads of a process", thread_ping_pong, None)
+@settled_and_first
+def test_ping_pong_threads(pair: Pair, first: bool) -> None:
+    work = "the same of two threads of a process"
+    (first_trips if first else trips)(pair, work, thread_ping_pong, None)
 
 
-def test_event_trip(pair: Pair) -> None:
-    trips(pair, "Event set, wait round trip", event_trip, 0.5)
+@settled_and_first
+@pytest.mark.parametrize(
+    ("work", "make"),
+    [
+        ("Event set, wait round trip", event_trip),
+        ("Condition notify, wait round trip", condition_trip),
+    ],
+    ids=["event", "condition"],
+)
+def test_trip(pair: Pair, first: bool, work: str, make: Make) -> None:
+    if first:
+        first_trips(pair, work, make, 0.7)
+    else:
+        trips(pair, work, make, 0.1)
 
 
-def test_condition_trip(pair: Pair) -> None:
-    trips(pair, "Condition notify, wait round trip", condition_trip, 0.5)
-
-
+@settled_and_first
 @pytest.mark.parametrize(("parties", "n"), [(2, 200), (8, 50)])
-def test_barrier(pair: Pair, parties: int, n: int) -> None:
-    trips(pair, f"Barrier of {parties} processes, a generation", barrier_of(parties), None, n=n)
+def test_barrier(pair: Pair, first: bool, parties: int, n: int) -> None:
+    work = f"Barrier of {parties} processes, a generation"
+    if first:
+        first_trips(pair, work, barrier_of(parties), None)
+    else:
+        trips(pair, work, barrier_of(parties), None, n=n)

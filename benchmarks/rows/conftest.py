@@ -22,6 +22,7 @@ from ..measuring.machine import machine
 from ..measuring.paired import Timing, paired
 from ..measuring.quick import scaled
 from ..measuring.row import Limits, Row, summary
+from ..measuring.shares import Fared
 from ..page.report import write
 from ..page.results import Results
 from ..page.text import line, verdict
@@ -37,6 +38,7 @@ FILES = tuple(
         "uncontended",
         "threads",
         "contended",
+        "turns",
         "handover",
         "whole",
         "gil",
@@ -64,6 +66,8 @@ class Pair(Protocol):
         share_at_least: float | None = None,
         share: Callable[[], float | None] = ...,
         note: Callable[[], str] = ...,
+        limits: Limits | None = ...,
+        how: Callable[[], Fared | None] = ...,
     ) -> None: ...
 
 
@@ -127,7 +131,7 @@ def pair(request: pytest.FixtureRequest, benchmark: Any, results: Results) -> Pa
     """Measures a row: `pair(work, peer, ours, theirs, at_most, rounds)`.
 
     `ours` and `theirs` each run a round and return seconds per operation.  `rounds` is for the full
-    run.  `share` and `note` are asked after the last round.
+    run.  `share`, `note` and `how` are asked after the last round; `limits` are all of them at once.
     """
 
     def measure(
@@ -142,10 +146,14 @@ def pair(request: pytest.FixtureRequest, benchmark: Any, results: Results) -> Pa
         share_at_least: float | None = None,
         share: Callable[[], float | None] = lambda: None,
         note: Callable[[], str] = str,
+        limits: Limits | None = None,
+        how: Callable[[], Fared | None] = lambda: None,
     ) -> None:
         found = summary(paired(ours, theirs, scaled(rounds), benchmark.pedantic))
-        limits = Limits(at_most, at_most_seconds, share_at_least)
-        row = Row(request.module.PART, work, peer, found, limits, share(), note())
+        limits = limits or Limits(at_most, at_most_seconds, share_at_least)
+        fared = how()
+        smallest = fared.share[0] if fared else share()
+        row = Row(request.module.PART, work, peer, found, limits, smallest, note(), fared)
         results.rows.append(row)
         benchmark.group = row.part
         benchmark.extra_info.update(row.as_dict(), verdict=verdict(row))

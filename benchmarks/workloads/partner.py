@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 from collections.abc import Callable
 from time import perf_counter
@@ -13,7 +14,8 @@ from .peers import FORK
 
 class Partner:
     """Processes that answer, or a thread of this one: a round is `n` round trips, each one
-    `ask()` here and one `answer()` in each of them."""
+    `ask()` here and one `answer()` in each of them.  All of them are there when it is made: a first
+    round measures no start of a process."""
 
     def __init__(
         self,
@@ -23,16 +25,23 @@ class Partner:
         processes: int = 1,
     ) -> None:
         self._ask, self._n = ask, n
+        here, there = os.pipe()
         self._children = [
-            FORK.Process(target=self._serve, args=(answer,), daemon=True) for _ in range(processes)
+            FORK.Process(target=self._serve, args=(answer, there), daemon=True)
+            for _ in range(processes)
         ]
         for child in self._children:
             child.start()
         if not processes:  # the thread ends with the process: it cannot be ended while it waits
-            threading.Thread(target=self._serve, args=(answer,), daemon=True).start()
+            threading.Thread(target=self._serve, args=(answer, there), daemon=True).start()
+        for _ in range(max(processes, 1)):
+            os.read(here, 1)
+        os.close(here)
+        os.close(there)
 
     @staticmethod
-    def _serve(answer: Callable[[], object]) -> None:
+    def _serve(answer: Callable[[], object], there: int) -> None:
+        os.write(there, b".")
         while True:
             answer()
 

@@ -27,9 +27,9 @@ def one_cpu() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def busy_cpus() -> Iterator[None]:
-    """For each usable CPU a process that computes all the time."""
-    children = [FORK.Process(target=_spin, daemon=True) for _ in os.sched_getaffinity(0)]
+def hogs(count: int) -> Iterator[None]:
+    """So many processes that compute all the time."""
+    children = [FORK.Process(target=_spin, daemon=True) for _ in range(count)]
     for child in children:
         child.start()
     try:
@@ -38,6 +38,28 @@ def busy_cpus() -> Iterator[None]:
         for child in children:
             child.kill()
             child.join()
+
+
+@contextlib.contextmanager
+def busy_cpus() -> Iterator[None]:
+    """For each usable CPU a process that computes all the time."""
+    with hogs(len(os.sched_getaffinity(0))):
+        yield
+
+
+@contextlib.contextmanager
+def one_free_cpu() -> Iterator[None]:
+    """All CPUs may be used, and on each but one a process computes that stays there: so two that
+    are new and wake each other mostly stay together on that one."""
+    usable = os.sched_getaffinity(0)
+    with contextlib.ExitStack() as left:
+        for cpu in sorted(usable)[1:]:
+            os.sched_setaffinity(0, {cpu})  # which its child gets from it
+            try:
+                left.enter_context(hogs(1))
+            finally:
+                os.sched_setaffinity(0, usable)
+        yield
 
 
 @contextlib.contextmanager
