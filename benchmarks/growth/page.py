@@ -32,7 +32,9 @@ def _verdict(found: dict[str, Any]) -> str:
     value = f"{found['exponent']:.2f}"
     if found["at most"] is None:
         return value
-    return f"{value}, at most {found['at most']:g}: {'holds' if found['holds'] else '**fails**'}"
+    if not found["holds"]:
+        return f"**{value}: grows faster than it should**"
+    return f"{value}: {'constant' if found['at most'] < 1 else 'no more than linear'}"
 
 
 def table(series: Series, points: list[Point]) -> str:
@@ -75,10 +77,10 @@ def decimal(value: float) -> str:
 
 HEAD = (
     "The exponent is the slope of the cost's logarithm against that of n over the last two "
-    "decades: 0 is a cost that does not depend on n, 1 one that is proportional to it.  What is "
-    "asked: the total cost at most linear (1.15, as measured), and creating, taking and releasing "
-    "constant (0.15).  Each time is the best of several passes, and a time of computing is said at "
-    "the best pace of the processor, known by a `threading.Lock` that is used before and after it."
+    "decades: 0 is a cost that does not depend on n, 1 one that is proportional to it.  As "
+    "measured, up to 0.15 is called constant, which creating, taking and releasing should be, and "
+    "up to 1.15 linear, which the total cost may be.  Each time is the best of several passes, and "
+    "a time of computing is said at the best pace of the processor, known by a `threading.Lock` that is used before and after it."
 )
 
 

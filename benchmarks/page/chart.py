@@ -8,15 +8,15 @@ from itertools import groupby
 from math import ceil, floor, log10
 
 from ..measuring.row import Row
-from .text import asked, ratio
+from .text import SAME, ratio
 
-LABELS, BARS, VALUES = 430, 380, 220  # widths
+LABELS, BARS, VALUES = 430, 380, 70  # widths
 LINE, HEADING, TOP, BOTTOM = 19, 30, 68, 14  # heights
 GREEN, RED, BLUE = "#2f7d4f", "#b3423a", "#4a78a8"
 
 
 def chart(rows: Sequence[Row], title: str) -> str:
-    """Each bar is the time of altsem with the peer's being 1; a tick shows what is asked for."""
+    """Each bar is the time of altsem with the peer's being 1."""
     groups = [(part, list(group)) for part, group in groupby(rows, lambda row: row.part)]
     height = TOP + HEADING * len(groups) + LINE * len(rows) + BOTTOM
     axis = Axis(rows)
@@ -36,11 +36,10 @@ def chart(rows: Sequence[Row], title: str) -> str:
 
 
 class Axis:
-    """From a whole power of ten on, such that all ratios, spreads and limits lie within."""
+    """From a whole power of ten on, such that all ratios and spreads lie within."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
         shown = [value for row in rows for value in (row.found.low, row.found.high)]
-        shown += [row.limits.at_most for row in rows if row.limits.at_most]
         self._first = floor(log10(min([*shown, 0.1])) - 0.1)
         # The line at 1 must not be the edge.
         self._end = log10(max([*shown, 1.0])) + 0.15
@@ -63,7 +62,7 @@ class Axis:
 
 def _head(title: str, height: int) -> str:
     width = LABELS + BARS + VALUES
-    colours = ((GREEN, "reached"), (RED, "not reached"), (BLUE, "nothing asked for"))
+    colours = ((GREEN, "faster"), (RED, "slower"), (BLUE, "the same"))
     legend = "".join(
         f'<tspan fill="{colour}">■</tspan> {what} \u00a0\u00a0' for colour, what in colours
     )
@@ -72,15 +71,15 @@ def _head(title: str, height: int) -> str:
         f'viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="11">\n'
         '<rect width="100%" height="100%" fill="white"/>\n'
         f'<text x="8" y="20" font-size="14" font-weight="bold">{escape(title)}</text>\n'
-        f'<text x="8" y="38">{legend}'
-        '<tspan font-weight="bold">|</tspan> asked for at most \u00a0\u00a0— 80 % of rounds</text>'
+        f'<text x="8" y="38">{legend}— 80 % of rounds</text>'
     )
 
 
 def _bar(row: Row, y: int, axis: Axis) -> list[str]:
-    """Label, bar, spread, limit, and the figures in a column of their own."""
+    """Label, bar, spread, and the figure in a column of its own."""
     found = row.found
-    colour = {True: GREEN, False: RED, None: BLUE}[row.reached]
+    same = 1 / SAME <= found.ratio <= SAME
+    colour = BLUE if same else GREEN if found.ratio < 1 else RED
     end, low, high = axis.x(found.ratio), axis.x(found.low), axis.x(found.high)
     middle = y + LINE / 2
     label = escape(f"{row.work.replace('`', '')} / {row.peer}")
@@ -92,17 +91,5 @@ def _bar(row: Row, y: int, axis: Axis) -> list[str]:
         ),
         f'<line x1="{low:.1f}" y1="{middle}" x2="{high:.1f}" y2="{middle}" stroke="#888"/>',
     ]
-    if row.limits.at_most is not None:
-        x = axis.x(row.limits.at_most)
-        parts.append(
-            f'<line x1="{x:.1f}" y1="{y + 1}" x2="{x:.1f}" y2="{y + LINE - 1}" stroke="#000" '
-            'stroke-width="2"/>'
-        )
-    parts.append(f'<text x="{LABELS + BARS + 8}" y="{y + 13}">{_value(row)}</text>')
+    parts.append(f'<text x="{LABELS + BARS + 8}" y="{y + 13}">{ratio(found.ratio)}</text>')
     return parts
-
-
-def _value(row: Row) -> str:
-    """The ratio; and, where a row falls short, what was asked."""
-    value = ratio(row.found.ratio)
-    return f"{value}   (asked: {asked(row)})" if row.reached is False else value

@@ -7,7 +7,7 @@ row has not got is left out, and so are digits that mean nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from itertools import repeat
 from pathlib import Path
@@ -99,6 +99,12 @@ def lines(value: Any, indent: str = "") -> str:
 def save(figures: Figures, folder: Path) -> None:
     text = lines(rounded(dict(figures)))
     (folder / f"{tag(figures)}.json").write_text(text + "\n", encoding="utf-8")
+
+
+def newest(tags: Iterable[str]) -> str:
+    """Of builds with the GIL, which most people have, if there are any; "" of none."""
+    known = list(tags)  # in the order of the page
+    return ([tag for tag in known if not tag.endswith("t")] or known or [""])[-1]
 
 
 def load(folder: Path) -> dict[str, Figures]:

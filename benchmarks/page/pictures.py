@@ -1,4 +1,4 @@
-"""The pictures beside the page.  Those of one interpreter tell what those of any would."""
+"""The pictures beside the pages.  Those of the newest interpreter tell what those of any would."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-PICTURED = "3.13"  # whose pictures are in the repository
-
 
 class Pictures:
-    """Those of the interpreter with this tag, if they are wanted: PICTURES="3.11 3.13t" in the
+    """Those of the interpreter with this tag, if it is the newest: PICTURES="3.11 3.13t" in the
     environment asks for those of others as well."""
 
-    def __init__(self, folder: Path, tag: str) -> None:
+    def __init__(self, folder: Path, tag: str, *, newest: bool) -> None:
         self._folder, self._tag = folder, tag
-        self._wanted = tag in (PICTURED, *os.environ.get("PICTURES", "").split())
+        self._wanted = newest or tag in os.environ.get("PICTURES", "").split()
 
     def show(self, what: str, draw: Callable[[], str], name: str = "") -> list[str]:
         """Draws it into its file, and gives the Markdown that shows it.  If it is not wanted there

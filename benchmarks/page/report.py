@@ -1,4 +1,5 @@
-"""One Markdown page from the figures of all interpreters, which are kept as JSON beside it."""
+"""Two Markdown pages from the figures of all interpreters, which are kept as JSON beside them:
+README.md, a screen for people (summary.py), and details.md, with everything."""
 
 from __future__ import annotations
 
@@ -8,26 +9,34 @@ from pathlib import Path
 from typing import Any
 
 from .. import ROOT
-from . import kept
+from . import kept, summary
 from .chart import chart
 from .kept import Figures
-from .pictures import PICTURED, Pictures
+from .pictures import Pictures
 from .table import table
 
 # What is shown of the figures that have a name of their own in the JSON file, and are no rows.
 Section = Callable[[Any, Pictures], str]
 
-HEAD = f"""# Benchmarks
+HEAD = """# Benchmarks, all figures
 
-Made by `make bench`, `make bench PYTHON=…` for another interpreter; do not edit.  Each ratio is
-the time of altsem as a part of the peer's: the median over paired rounds, ours and theirs in turn
-in one run, with the range of the middle 80 % of the rounds.  "At most" is what the design asks for.
-Times are per operation, the medians.  Where two hand something to and fro, the processes
-are made anew every few rounds, for where the scheduler puts them decides what a wake-up costs.
-Shares are those of the crowd: how often the one that got the lock least had it, by the one that got
-it most.
+The [first page](README.md) has the most important ones.  Made by `make bench`, and for another
+interpreter by `make bench PYTHON=…`; do not edit.  Each ratio is the time of altsem as a part of
+the peer's: the median over paired rounds, ours and theirs in turn in one run, with the range of the
+middle 80 % of the rounds.  Times are per operation, the medians.  What is aimed at is in
+`benchmarks/rows/`, and `make bench` says which of it was missed.
 
-The pictures are those of {PICTURED}; `PICTURES=3.11 python -m benchmarks` also draws those of
+Where two hand something to and fro, the processes are made anew every few rounds, for where the
+scheduler puts them decides what a wake-up costs; "the first 1,000" are those of processes that have
+done nothing before.  A round of a queue or a pool is the mean over processes that are made for it.
+
+Where several processes want one lock, each figure is altsem's, then the native one's.  Evenness is
+Jain's index of how often each had the lock: 1 if all had it equally often, 1/n if only one had it.
+The smallest by the largest share is harsher: one unlucky process is enough.  Waits are those in
+`acquire`, of all processes; the longest is that of a round, which lasts a second (half a second
+where two or four processes hold the lock, or it is held for a microsecond).
+
+Pictures are drawn of the newest Python; `PICTURES=3.11 python -m benchmarks` also draws those of
 another interpreter, from the figures that are kept here.
 """
 
@@ -46,16 +55,26 @@ def write(figures: Figures, sections: Mapping[str, Section]) -> Path:
 
 
 def page(folder: Path, sections: Mapping[str, Section]) -> Path:
-    """The page, from the figures in this folder.
+    """Both pages and the pictures, from the figures in this folder; the first page's path.
 
     Those that were written in another form are left out until their run is made again.
     """
+    known = kept.load(folder)
+    newest = kept.newest(known)
     parts = [
-        part(figures, Pictures(folder, tag), sections) for tag, figures in kept.load(folder).items()
+        part(figures, Pictures(folder, tag, newest=tag == newest), sections)
+        for tag, figures in known.items()
     ]
-    file = folder / "README.md"
     text = "\n".join([HEAD, *parts, notes()]).rstrip() + "\n"
-    file.write_text(text, encoding="utf-8")
+    (folder / "details.md").write_text(text, encoding="utf-8")
+    file = folder / "README.md"
+    if newest:
+        figures = known[newest]
+        rows = [kept.row_of(row) for row in figures["rows"]]
+        file.write_text(summary.page(rows, figures["machine"]), encoding="utf-8")
+        drawing = summary.picture(rows, figures["machine"])
+        if drawing:
+            (folder / "summary.svg").write_text(drawing, encoding="utf-8")
     return file
 
 
@@ -81,4 +100,4 @@ def notes() -> str:
     file = Path(__file__).with_name("notes.md")
     if not file.exists():
         return ""
-    return f"## Where a figure is not reached, and why\n\n{file.read_text(encoding='utf-8')}"
+    return f"## About single figures\n\n{file.read_text(encoding='utf-8')}"

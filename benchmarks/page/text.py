@@ -7,7 +7,9 @@ from altsem.bench.report import ratio, seconds
 from ..measuring.row import Row
 from ..measuring.shares import Fared
 
-__all__ = ["asked", "fared", "line", "ratio", "seconds", "verdict"]
+SAME = 1.05  # a ratio between this and its inverse is no difference to speak of
+
+__all__ = ["SAME", "asked", "fared", "line", "ratio", "seconds", "verdict"]
 
 
 def asked(row: Row) -> str:

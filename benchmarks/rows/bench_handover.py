@@ -81,6 +81,7 @@ if can_set_quota():  # else there is no such row
 
 
 # Settled rounds are short where a hog may have the CPU for milliseconds between two steps.
+@settled_and_first
 @pytest.mark.parametrize(
     ("circumstance", "place", "at_most", "n"),
     [
@@ -89,7 +90,6 @@ if can_set_quota():  # else there is no such row
         ("every CPU busy", busy_cpus, 1.1, 100),
     ],
 )
-@settled_and_first
 def test_ping_pong_where(
     pair: Pair, first: bool, circumstance: str, place: Place, at_most: float | None, n: int
 ) -> None:

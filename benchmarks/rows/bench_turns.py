@@ -33,9 +33,7 @@ def limits_of(count: int, hold: float, busy: bool) -> Limits:
             share_behind_at_most=0.0 if count == 32 else None,
         )
     if hold >= 20 * US and count >= 8:
-        return Limits(
-            at_most=1.0, jain_at_least=0.94, jain_behind_at_most=0.0, longest_at_most=0.6
-        )
+        return Limits(at_most=1.0, jain_at_least=0.94, jain_behind_at_most=0.0, longest_at_most=0.6)
     return Limits()
 
 

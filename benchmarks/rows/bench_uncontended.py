@@ -19,8 +19,8 @@ from .conftest import Pair
 PART = "One process, nobody else there"
 EMPTY = "an empty C object"  # whose methods do nothing: what the interpreter itself costs
 
-# Calling a native method became cheap in 3.13: from there on what can be asked is how little is ours
-# above the calls themselves.
+# Calling a native method became cheap in 3.13: from there on what can be asked is how little is
+# ours above the calls themselves.
 CHEAP_CALLS = sys.version_info >= (3, 13)
 FLOOR = 1.15 if CHEAP_CALLS else None
 

@@ -21,13 +21,13 @@ from .conftest import Pair
 PART = "What they are for"
 
 
-# What an item costs hangs on where the scheduler puts those who hand it over, and that stays as it is
-# for as long as they live: so a round is the mean over many that are new.
+# What an item costs hangs on where the scheduler puts those who hand it over, and that stays as it
+# is for as long as they live: so a round is the mean over many that are new.
 NEW = 16
 
 
-def whole(pair: Pair, work: str, make: Make) -> None:
-    fresh = Fresh(make, scaled(1000), max(2, scaled(NEW)))
+def whole(pair: Pair, work: str, make: Make, n: int = 1000) -> None:
+    fresh = Fresh(make, scaled(n), max(2, scaled(NEW)))
     pair(work, "native", fresh.ours, fresh.theirs, 1.0, 15)
 
 
@@ -37,7 +37,7 @@ def test_queue(pair: Pair, kind: str) -> None:
 
 
 def test_pool(pair: Pair) -> None:
-    whole(pair, "Pool(2).map, a task", Mapped)
+    whole(pair, "Pool(2).map, a task", Mapped, 500)
 
 
 @pytest.mark.parametrize(

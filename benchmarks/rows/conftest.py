@@ -2,7 +2,7 @@
 
 `make bench` is the full run.  Only such a run, with nothing deselected, skipped or failed, writes
 docs/benchmarks/; a partial one (`make bench ARGS="-k condition"`) only prints.  A limit that is not
-reached fails nothing: the summary and the page tell.
+reached fails nothing: the summary in the terminal tells.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from .. import million
 from ..figures import SECTIONS
 from ..measuring import clock
 from ..measuring.machine import machine
@@ -25,7 +26,7 @@ from ..measuring.row import Limits, Row, summary
 from ..measuring.shares import Fared
 from ..page.report import write
 from ..page.results import Results
-from ..page.text import line, verdict
+from ..page.text import asked, line, verdict
 from ..workloads.threads import FREE_THREADED
 
 HERE = Path(__file__).parent
@@ -131,7 +132,7 @@ def pair(request: pytest.FixtureRequest, benchmark: Any, results: Results) -> Pa
     """Measures a row: `pair(work, peer, ours, theirs, at_most, rounds)`.
 
     `ours` and `theirs` each run a round and return seconds per operation.  `rounds` is for the full
-    run.  `share`, `note` and `how` are asked after the last round; `limits` are all of them at once.
+    run.  `share`, `note` and `how` are asked after the last round; `limits` are all at once.
     """
 
     def measure(
@@ -176,6 +177,13 @@ def pytest_terminal_summary(
             part = row.part
             terminalreporter.section(part)
         terminalreporter.write_line(line(row))
+    missed = [row for row in results.rows if row.reached is False]
+    if missed:
+        terminalreporter.section(f"{len(missed)} of {len(results.rows)} rows miss what is asked")
+        for row in missed:
+            terminalreporter.write_line(f"{row.part}: {row.work} / {row.peer}: {asked(row)}")
+    for text in million.missed(results.more["million"]) if "million" in results.more else []:
+        terminalreporter.write_line(f"a million locks: {text}")
     if config.stash[_partial]:  # else they are in the page, and readable there
         for name, figures in results.more.items():
             terminalreporter.section(name)

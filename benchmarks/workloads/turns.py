@@ -85,7 +85,7 @@ class Turns:
                 Shares(jain(turns), smallest_by_largest(turns), median, rare, longest)
             )
         self._warm = True
-        return seconds / max(1, sum(turns))
+        return float(seconds / max(1, sum(turns)))
 
     def close(self) -> None:
         for pipe in self._pipes:

@@ -2,7 +2,7 @@
  *
  * A sleep and a wake cost two system calls and the time until the sleeper runs again: 3 µs where the
  * waker runs on the same CPU, and 30 to 80 µs where it does not and the sleeper's CPU has gone idle
- * (both measured: docs/benchmarks/README.md).  A waiter that gets what it waits for sooner than that
+ * (both measured: docs/benchmarks/details.md).  A waiter that gets what it waits for sooner than that
  * does better to spin.  There are two kinds of spin, because they pay in different places.
  *
  * Short spin: a microsecond.  Pays where a lock is held for moments by a thread on another CPU.  It is
