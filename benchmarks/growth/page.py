@@ -80,7 +80,8 @@ HEAD = (
     "decades: 0 is a cost that does not depend on n, 1 one that is proportional to it.  As "
     "measured, up to 0.15 is called constant, which creating, taking and releasing should be, and "
     "up to 1.15 linear, which the total cost may be.  Each time is the best of several passes, and "
-    "a time of computing is said at the best pace of the processor, known by a `threading.Lock` that is used before and after it."
+    "a time of computing is said at the best pace of the processor, known by a `threading.Lock` "
+    "that is used before and after it."
 )
 
 
