@@ -33,8 +33,9 @@ done nothing before.  A round of a queue or a pool is the mean over processes th
 Where several processes want one lock, each figure is altsem's, then the native one's.  Evenness is
 Jain's index of how often each had the lock: 1 if all had it equally often, 1/n if only one had it.
 The smallest by the largest share is harsher: one unlucky process is enough.  Waits are those in
-`acquire`, of all processes; the longest is that of a round, which lasts a second (half a second
-where two or four processes hold the lock, or it is held for a microsecond).
+`acquire`, of all processes; the longest is that of a round, which lasts a second (0.7 s
+where the lock is held for nothing; 0.3 s where two or four processes hold it, or it is held for a
+microsecond).
 
 Pictures are drawn of the newest Python; `PICTURES=3.11 python -m benchmarks` also draws those of
 another interpreter, from the figures that are kept here.

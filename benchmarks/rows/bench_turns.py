@@ -38,14 +38,14 @@ def limits_of(count: int, hold: float, busy: bool) -> Limits:
 
 
 def name_of(count: int, hold: float, busy: bool) -> str:
-    what = f"Lock held {hold / US:g} µs" if hold < 1e-3 else f"Lock held {hold / 1e-3:g} ms"
+    what = f"Lock held {hold / US:g} µs" if hold < 1e-3 else f"Lock held {hold * 1e3:g} ms"
     beside = f" beside {HOGS} that compute" if busy else ""
     return f"{what if hold else 'contended Lock'}, {count} processes{beside}"
 
 
 def turns(pair: Pair, count: int, hold: float, busy: bool = False) -> None:
     limits = limits_of(count, hold, busy)
-    seconds, rounds = (1.0, 5) if limits != Limits() else (0.5, 3)
+    seconds, rounds = (1.0 if hold else 0.7, 5) if limits != Limits() else (0.3, 3)
     with (
         hogs(HOGS) if busy else nullcontext(),
         closing(Turns(OURS.Lock(), count, hold, seconds)) as ours,
@@ -62,13 +62,23 @@ def turns(pair: Pair, count: int, hold: float, busy: bool = False) -> None:
         )
 
 
-@pytest.mark.parametrize("count", [2, 4, 8, 32])
-@pytest.mark.parametrize("hold", [0.0, 1 * US, 20 * US, 100 * US, 1000 * US])
+def counts(*values: int) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("count", values, ids=[f"{n}p" for n in values])
+
+
+def holds(*values: int) -> pytest.MarkDecorator:
+    """In microseconds: `make bench ARGS="-k '20us and 8p'"`."""
+    ids = [f"{us}us" for us in values]
+    return pytest.mark.parametrize("hold", [us * US for us in values], ids=ids)
+
+
+@counts(2, 4, 8, 32)
+@holds(0, 1, 20, 100, 1000)
 def test_turns(pair: Pair, hold: float, count: int) -> None:
     turns(pair, count, hold)
 
 
-@pytest.mark.parametrize("count", [8, 32])
-@pytest.mark.parametrize("hold", [20 * US, 1000 * US])
+@counts(8, 32)
+@holds(20, 1000)
 def test_turns_beside_others(pair: Pair, hold: float, count: int) -> None:
     turns(pair, count, hold, busy=True)
