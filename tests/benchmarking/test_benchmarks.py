@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Container, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
@@ -40,7 +41,7 @@ from benchmarks.page.text import line, verdict
 from benchmarks.workloads import gil, places, turns
 from benchmarks.workloads.apart import PAIRS
 from benchmarks.workloads.fresh import Fresh
-from benchmarks.workloads.partner import ping_pong
+from benchmarks.workloads.partner import Partner, ping_pong
 from benchmarks.workloads.peers import FORK
 
 from altsem import _core
@@ -249,6 +250,22 @@ def test_a_fresh_round_that_fails_says_so() -> None:
 
     with pytest.raises(EOFError):
         Fresh(fails, 1).ours()
+
+
+def test_partners_are_there_before_the_first_round() -> None:
+    there = FORK.Value("i", 0)
+
+    class Seen(Partner):
+        @staticmethod
+        def _serve(*arguments: Any) -> None:
+            time.sleep(0.2)  # late, as where no CPU is free
+            with there:
+                there.value += 1
+            Partner._serve(*arguments)
+
+    forever = FORK.Semaphore(0)
+    with contextlib.closing(Seen(forever.acquire, int, 1, processes=5)):
+        assert there.value == 5
 
 
 def test_a_fresh_hand_off() -> None:
