@@ -21,6 +21,7 @@
  *   SEM 0            0          a starving waiter         HUNGRY, then it sleeps
  *   SEM v, HUNGRY    v > 0      a waiter that has slept   v-1; HUNGRY goes
  *   SEM v, HUNGRY    v > 1      acquire, anyone           v-1
+ *     no waiters     v > 0      acquire, anyone           v-1; HUNGRY goes
  *   LOCK free        0, WOKEN   acquire, thread t         t; WOKEN goes if t had announced itself
  *   LOCK free,                  a waiter that has slept   t; HUNGRY and WOKEN go
  *        HUNGRY
@@ -59,11 +60,16 @@
  *     a woken one has got a CPU.  Whoever takes a reserved lock takes HUNGRY away.  Illegal to set it
  *     unless one sleeps next: whoever finds a reserved lock counts on somebody who comes for it.
  *     Legal to drop it at any time (somebody starves a little longer).
+ *   - A waiter that leaves lets HUNGRY stand: no sleep outlasts a slice, and one that had to reserve the
+ *     lock anew after each would never get a lock that is always held for longer.  Once nobody waits it
+ *     means nothing: the release of a lock clears it, and of a semaphore anybody takes the token.
  *   - A waiter that has announced itself, and has not slept, may find a reserved lock free.  It sleeps
  *     then, but for two milliseconds at most, and counts as one that has slept.  Without that limit it
  *     would sleep for a slice if all for whom the lock was reserved are dead.
  *   - Whoever does not wait (a timeout of zero) cannot become one that has slept.  A reservation is
- *     void for it after a while (slot->word2 has the time): all for whom it stood may be dead.
+ *     void for it when it has been free for a while (slot->word2 has the time): all for whom it stood may
+ *     be dead.  Illegal to count from when it was reserved: whoever holds it for longer than that while
+ *     would take it again at once.
  *   - A waiter that is SIGKILLed stays counted for ever.  Harmless: every release makes one wake
  *     call too many.  "Repairing" the count when a wake finds nobody is illegal: a waiter may stand
  *     between its announcement and its sleep.
@@ -109,7 +115,7 @@ struct altsem_slot {
     uint32_t born;            /* altsem_fork_count() of the maker when it was taken */
     _Atomic uint64_t word2;   /* COND: the word of the odd groups;
                                * SEM, LOCK, RLOCK: when a waiter that had slept last got it, or
-                               * reserved it, by altsem_clock() */
+                               * reserved it, or what is reserved became free: altsem_clock() */
     _Atomic uint64_t current; /* COND: the group that is being notified, and how many are to be */
     _Atomic uint32_t tripped_since; /* BARRIER: what ended from this generation on has tripped */
     uint32_t next;                  /* free list: index of the next free slot, 0 for none */
@@ -133,9 +139,10 @@ static inline int altsem_lock_takeable(uint64_t word, int slept) {
     return slept ? altsem_owner(word) == 0 : ((uint32_t)word & ~ALTSEM_WOKEN) == 0;
 }
 
-/* The same of a token of a semaphore.  One is reserved; a second is anybody's. */
+/* The same of a token of a semaphore.  One is reserved while anybody waits; a second is anybody's. */
 static inline int altsem_sem_takeable(uint64_t word, int slept) {
-    return ((uint32_t)word & ALTSEM_SEM_VALUE) > ((word & ALTSEM_SEM_HUNGRY) && !slept);
+    return ((uint32_t)word & ALTSEM_SEM_VALUE) >
+           ((word & ALTSEM_SEM_HUNGRY) && !slept && word >= ALTSEM_WAITER);
 }
 
 static inline uint64_t altsem_load(const _Atomic uint64_t *word) {

@@ -34,8 +34,8 @@ static inline void altsem_served(altsem_slot *slot, const altsem_waiting *waitin
         atomic_store_explicit(&slot->word2, (uint64_t)altsem_clock(), memory_order_relaxed);
 }
 
-/* Nanoseconds since a waiter that had slept got it, or reserved it; clocks of other time namespaces,
- * and what hostile bytes say, look like very long ago. */
+/* Nanoseconds since a waiter that had slept got it, or reserved it, or what is reserved became free.
+ * Clocks of other time namespaces, and what hostile bytes say, look like very long ago. */
 static inline uint64_t altsem_unserved(const altsem_slot *slot, int64_t now) {
     return (uint64_t)now - altsem_load(&slot->word2);
 }

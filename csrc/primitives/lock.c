@@ -64,13 +64,11 @@ int altsem_lock_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadlin
             seen = altsem_load(&slot->word);
             continue;
         }
-        /* One step from a lock still held: WOKEN goes, and the waiter too if it leaves; with the last
-         * one HUNGRY goes.  If the step fails somebody else has made one, perhaps a release: look
-         * again. */
+        /* One step from a lock still held: WOKEN goes, and the waiter too if it leaves.  If the step
+         * fails somebody else has made one, perhaps a release: look again. */
         uint64_t next = seen & ~(uint64_t)ALTSEM_WOKEN;
         if (result) {
-            next -= ALTSEM_WAITER;
-            if (!altsem_high(next)) next &= ~(uint64_t)ALTSEM_HUNGRY;
+            next -= ALTSEM_WAITER; /* HUNGRY stays: it mostly comes back, after a slice or a signal */
         } else if (altsem_starving(slot, &waiting)) {
             next |= ALTSEM_HUNGRY;
         }

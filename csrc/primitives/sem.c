@@ -6,42 +6,30 @@
 /* Takes a token of a semaphore that is reserved: if there are more, or if that is void. */
 static int take_spare(altsem_slot *slot) {
     uint64_t seen = altsem_load(&slot->word);
-    for (;;) {
-        int is_void = !altsem_sem_takeable(seen, 0);
-        if (is_void && !(altsem_sem_takeable(seen, 1) && altsem_reservation_void(slot)))
-            return -EAGAIN;
-        uint64_t next = (is_void ? seen & ~(uint64_t)ALTSEM_SEM_HUNGRY : seen) - 1;
-        if (altsem_step(&slot->word, &seen, next, memory_order_acquire)) return 0;
+    while (altsem_sem_takeable(seen, 1)) {
+        int spare = altsem_sem_takeable(seen, 0);
+        if (!spare && !altsem_reservation_void(slot)) return -EAGAIN;
+        uint64_t next = spare && altsem_high(seen) ? seen : seen & ~(uint64_t)ALTSEM_SEM_HUNGRY;
+        if (altsem_step(&slot->word, &seen, next - 1, memory_order_acquire)) return 0;
     }
+    return -EAGAIN;
 }
 
 int altsem_sem_try(altsem_slot *slot) {
     return altsem_fast_sem_try(slot) == 0 ? 0 : take_spare(slot);
 }
 
-/* What is left of a word when a waiter goes: with the last one HUNGRY goes too. */
-static uint64_t without_waiter(uint64_t word) {
-    word -= ALTSEM_WAITER;
-    return altsem_high(word) ? word : word & ~(uint64_t)ALTSEM_SEM_HUNGRY;
-}
-
 /* Takes a token, for a waiter: it leaves the waiters in the same step, and takes HUNGRY away if it
  * was for its like.  -EAGAIN: there is none, or it is reserved for others. */
 static int take(altsem_slot *slot, uint64_t seen, const altsem_waiting *waiting) {
     while (altsem_sem_takeable(seen, waiting->slept)) {
-        uint64_t next = without_waiter(seen) - 1;
+        uint64_t next = seen - ALTSEM_WAITER - 1;
         if (waiting->slept) next &= ~(uint64_t)ALTSEM_SEM_HUNGRY;
         if (!altsem_step(&slot->word, &seen, next, memory_order_acquire)) continue;
         altsem_served(slot, waiting);
         return 0;
     }
     return -EAGAIN;
-}
-
-static void leave(altsem_slot *slot) {
-    uint64_t seen = altsem_load(&slot->word);
-    while (!altsem_step(&slot->word, &seen, without_waiter(seen), memory_order_relaxed)) {
-    }
 }
 
 int altsem_sem_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadline) {
@@ -81,7 +69,7 @@ int altsem_sem_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadline
         spinner.woken = 1;
         seen = altsem_load(&slot->word);
     }
-    leave(slot);
+    altsem_withdraw(&slot->word); /* HUNGRY stays: it mostly comes back, after a slice or a signal */
     return result;
 }
 

@@ -136,8 +136,7 @@ def step(state: State, me: int, faults: Faults) -> Iterator[State]:
                 yield put(state, me, at="slept", slept=1)
         case "prepare":
             woken = seen.woken if faults.keeps_woken else 0
-            waiters = seen.waiters - thread.result
-            kept = Word(seen.owner, woken, waiters, seen.hungry if waiters else 0)
+            kept = Word(seen.owner, woken, seen.waiters - thread.result, seen.hungry)
             reserved = kept._replace(hungry=1)
             starving = thread.slept and not thread.result
             for new in {kept, reserved} if starving else {kept}:

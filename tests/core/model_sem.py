@@ -21,11 +21,10 @@ class Word(NamedTuple):
     hungry: int = 0
 
     def takeable(self, slept: int) -> bool:
-        return self.value > (self.hungry and not slept)
+        return self.value > (self.hungry and not slept and self.waiters > 0)
 
     def without_waiter(self) -> Word:
-        waiters = max(self.waiters - 1, 0)
-        return Word(self.value, waiters, self.hungry if waiters else 0)
+        return self._replace(waiters=max(self.waiters - 1, 0))
 
 
 class Thread(NamedTuple):
@@ -130,7 +129,7 @@ def looks(seen: Word, result: int, slept: int) -> Iterator[Thread]:
 
 def took(state: State, me: int, word: Word, world: World, slept: int = 0) -> State:
     after = put(state, me, Thread("done"), word)._replace(taken=state.taken + 1)
-    barged = not slept and state.word.hungry and state.word.value == 1
+    barged = not slept and state.word.hungry and state.word.waiters and state.word.value == 1
     return after._replace(
         gone=world.frees and after.taken == world.tokens(), barged=state.barged or bool(barged)
     )
@@ -143,7 +142,8 @@ def step(state: State, me: int, thread: Thread, world: World) -> Iterator[State]
         # --- altsem_sem_wait
         case "try":
             if word.takeable(faults.ignores_reservation):
-                yield took(state, me, word._replace(value=word.value - 1), world)
+                hungry = word.hungry and min(word.waiters, 1)
+                yield took(state, me, Word(word.value - 1, word.waiters, hungry), world)
             else:
                 yield put(state, me, Thread("announce"))
         case "announce":

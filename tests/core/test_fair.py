@@ -71,6 +71,21 @@ def test_a_reservation_that_nobody_comes_for_is_void(shared: Shared, since: int)
     assert shared.take() == EAGAIN
 
 
+def test_a_reservation_is_void_only_when_it_has_been_free_for_long(shared: Shared) -> None:
+    """Whoever has held it for long does not get it again at once, however long ago that was."""
+
+    def refused() -> bool:
+        assert shared.take() == OK
+        shared.thing.poke("word", shared.thing.peek("word") | shared.hungry | WAITER)
+        shared.thing.poke("word2", LONG_AGO)
+        assert shared.give() == OK
+        answers = shared.take(), shared.thing.waiters()
+        shared.thing.poke("word", int(shared.takers == "sem"))
+        return bool(answers == (EAGAIN, 1))
+
+    until(refused)  # more than once only where everything is slow
+
+
 def test_a_new_waiter_gets_what_is_reserved_for_the_dead(shared: Shared) -> None:
     shared.reserve(waiters=1)
     assert shared.thing.wait() == OK
@@ -168,8 +183,27 @@ def test_so_shortly_after_another_was_served_nobody_reserves(shared: Shared, cre
     assert waiter.result() == OK
 
 
+def test_a_waiter_that_has_to_come_back_finds_what_it_has_reserved(
+    shared: Shared, crew: Crew
+) -> None:
+    """No sleep outlasts a slice; it would never get what is always held for longer."""
+    crew.handle(signal.SIGUSR1)
+    assert shared.take() == OK
+    waiter = crew.child(shared.thing.wait)
+    until(lambda: shared.thing.waiters() == 1)
+    starve(shared, waiter)
+    before = switches(waiter.pid)
+    waiter.signal(signal.SIGUSR1)
+    until(lambda: switches(waiter.pid) > before and waiter.asleep())
+    waiter.stop()
+    shared.thing.poke("word2", int(shared.kit.lib.altsem_clock()))
+    assert (shared.give(), shared.rest()) == (OK, (True, 1))
+    waiter.signal(signal.SIGCONT)
+    assert (waiter.result(), shared.rest()) == (OK, (False, 0))
+
+
 @pytest.mark.parametrize("how", ["timeout", "signal"])
-def test_the_last_waiter_that_leaves_takes_the_reservation_along(
+def test_where_nobody_waits_any_more_nothing_is_reserved(
     shared: Shared, crew: Crew, how: str
 ) -> None:
     crew.handle(signal.SIGUSR1)
@@ -182,8 +216,16 @@ def test_the_last_waiter_that_leaves_takes_the_reservation_along(
     if how == "signal":
         task.signal(signal.SIGUSR1)
     assert task.result() == (EINTR if how == "signal" else ETIMEDOUT)
-    assert shared.rest() == (False, 0)
-    assert (shared.give(), shared.take()) == (OK, OK)
+    assert shared.rest() == (True, 0)
+    shared.thing.poke("word2", int(shared.kit.lib.altsem_clock()))
+    assert (shared.give(), shared.take(), shared.rest()) == (OK, OK, (False, 0))
+
+
+def test_of_several_tokens_none_is_reserved_for_nobody(kit: Kit) -> None:
+    sem = Shared(kit, kit.sem(0), 1 << 31)
+    sem.reserve()
+    assert (sem.thing.post(), sem.take(), sem.rest()) == (OK, OK, (False, 0))
+    assert (sem.take(), sem.take()) == (OK, EAGAIN)
 
 
 def test_a_starving_waiter_that_is_killed_costs_a_moment(shared: Shared, crew: Crew) -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from fnmatch import fnmatch
 from pathlib import Path
 
+FAIR = ("test_races", "test_fair", "test_lost_wakes", "test_stress", "test_kills")
 # The first pattern that fits a file decides; the tests that are quickest to notice come first.
 TESTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "csrc/primitives/fast.h",
-        ("test_sem", "test_lock", "test_races", "test_lost_wakes", "test_stress"),
+        ("test_sem", "test_lock", "test_races", "test_fair", "test_lost_wakes", "test_stress"),
     ),
+    ("csrc/primitives/fair.h", ("test_fair",)),
+    ("csrc/primitives/lock.c", ("test_lock", *FAIR)),
+    ("csrc/primitives/sem.c", ("test_sem", *FAIR)),
     (
         "csrc/primitives/*.c",
         ("test_{stem}", "test_races", "test_lost_wakes", "test_stress", "test_kills"),
@@ -42,6 +46,7 @@ TESTS: tuple[tuple[str, tuple[str, ...]], ...] = (
 # Of the tests that go through a call in steps those of the primitive: by words in their names.
 STEPPED = {
     "csrc/primitives/fast.h": ("sem", "lock"),
+    "csrc/primitives/fair.h": ("sem", "lock"),
     "csrc/primitives/cond.c": ("cond", "notify", "enter"),
     "csrc/primitives/barrier.c": ("barrier", "arrive", "action", "withdraw", "abort"),
 }
