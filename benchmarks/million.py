@@ -17,9 +17,9 @@ from . import ROOT
 from .measuring.memory import mappings, shared_bytes
 
 LOCKS = 1_000_000
-# What is asked for, by the name of the figure.  A lock has 64 bytes.  The headers of segments and the
-# unused end of the last one come on top: its memory is had when it is made, not at the first touch,
-# which would kill where there is no more.
+# What is asked for, by the name of the figure.  A lock has 64 bytes.  The headers of segments and
+# the unused end of the last one come on top: its memory is had when it is made, not at the first
+# touch, which would kill where there is no more.
 AT_LEAST = {"locks": LOCKS}
 AT_MOST = {"shared bytes per lock": 66}
 
