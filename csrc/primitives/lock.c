@@ -68,7 +68,7 @@ int altsem_lock_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadlin
          * fails somebody else has made one, perhaps a release: look again. */
         uint64_t next = seen & ~(uint64_t)ALTSEM_WOKEN;
         if (result) {
-            next -= ALTSEM_WAITER; /* HUNGRY stays: it mostly comes back, after a slice or a signal */
+            next -= ALTSEM_WAITER; /* HUNGRY stays: it mostly comes back */
         } else if (altsem_starving(slot, &waiting)) {
             next |= ALTSEM_HUNGRY;
         }

@@ -69,7 +69,7 @@ int altsem_sem_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadline
         spinner.woken = 1;
         seen = altsem_load(&slot->word);
     }
-    altsem_withdraw(&slot->word); /* HUNGRY stays: it mostly comes back, after a slice or a signal */
+    altsem_withdraw(&slot->word); /* HUNGRY stays: it mostly comes back */
     return result;
 }
 

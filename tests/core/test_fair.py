@@ -92,6 +92,18 @@ def test_a_new_waiter_gets_what_is_reserved_for_the_dead(shared: Shared) -> None
     assert shared.rest() == (False, 1)
 
 
+def test_a_new_waiter_sleeps_before_it_takes_what_is_reserved(shared: Shared) -> None:
+    """Those that have slept come first."""
+
+    def slept() -> bool:
+        shared.reserve(waiters=1)
+        shared.kit.sleeps(forget=True)
+        assert shared.thing.wait() == OK
+        return shared.kit.sleeps().last != "none"
+
+    until(slept)  # more than once only where everything is slow, and finds it void
+
+
 def test_a_short_timeout_gets_what_is_reserved_and_free(shared: Shared) -> None:
     """A timeout is answered after one more look."""
     shared.reserve(waiters=1)
@@ -133,6 +145,7 @@ def polls(kit: Kit) -> bool:
 def starve(shared: Shared, waiter: Child | Task) -> None:
     """It is woken, and finds it taken: until it has reserved it."""
     until(waiter.asleep)
+    assert not shared.reserved, "it has not slept"
     shared.thing.poke("word2", LONG_AGO)  # nobody has been served for long
 
     def again() -> bool:
