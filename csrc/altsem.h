@@ -168,9 +168,7 @@ int altsem_shm_unlink(const char *name);
 
 /* --- counting semaphores --------------------------------------------------------------------- */
 
-/* -EAGAIN: the value is zero, or the only token is reserved for a waiter that starves; that lasts for
- * 0.1 s at the most if the waiter has been killed. */
-int altsem_sem_try(altsem_slot *slot);
+int altsem_sem_try(altsem_slot *slot); /* -EAGAIN: the value is zero */
 int altsem_sem_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadline);
 /* Adds one unless the value has reached `bound`: -EOVERFLOW then, and nothing has changed. */
 int altsem_sem_post(altsem_segment *segment, altsem_slot *slot, int64_t bound);
@@ -178,8 +176,7 @@ int32_t altsem_sem_value(const altsem_slot *slot);
 
 /* --- locks ----------------------------------------------------------------------------------- */
 
-/* -EAGAIN: somebody holds it, perhaps the caller; or it is reserved, as above. */
-int altsem_lock_try(altsem_slot *slot);
+int altsem_lock_try(altsem_slot *slot); /* -EAGAIN: somebody holds it, perhaps the caller */
 int altsem_lock_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadline);
 /* Frees the lock, whoever holds it.  -EOVERFLOW: nobody does. */
 int altsem_lock_release(altsem_segment *segment, altsem_slot *slot);

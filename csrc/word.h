@@ -20,11 +20,12 @@
  *                                                         HUNGRY stays
  *   SEM 0            0          a starving waiter         HUNGRY, then it sleeps
  *   SEM v, HUNGRY    v > 0      a waiter that has slept   v-1; HUNGRY goes
- *   SEM v, HUNGRY    v > 1      acquire, anyone           v-1
+ *   SEM v, HUNGRY    v > 0      try, anyone               v-1
+ *                    v > 1      acquire, anyone           v-1
  *     no waiters     v > 0      acquire, anyone           v-1; HUNGRY goes
  *   LOCK free        0, WOKEN   acquire, thread t         t; WOKEN goes if t had announced itself
  *   LOCK free,                  a waiter that has slept   t; HUNGRY and WOKEN go
- *        HUNGRY
+ *        HUNGRY                 try, thread t             t; HUNGRY and WOKEN stay
  *   LOCK held        t, NOBODY  release, anyone (RLOCK:   no waiters: 0
  *                               only t itself)            waiters: WOKEN, then wake one unless it
  *                                                         was WOKEN before; HUNGRY stays
@@ -66,10 +67,9 @@
  *   - A waiter that has announced itself, and has not slept, may find a reserved lock free.  It sleeps
  *     then, but for two milliseconds at most, and counts as one that has slept.  Without that limit it
  *     would sleep for a slice if all for whom the lock was reserved are dead.
- *   - Whoever does not wait (a timeout of zero) cannot become one that has slept.  A reservation is
- *     void for it when it has been free for a while (slot->word2 has the time): all for whom it stood may
- *     be dead.  Illegal to count from when it was reserved: whoever holds it for longer than that while
- *     would take it again at once.
+ *   - Whoever does not wait (a timeout of zero) takes what is there, whoever it is reserved for, and lets
+ *     HUNGRY stand.  Illegal to refuse it: "no" means that there is nothing, also to those who count
+ *     tokens with it.
  *   - A waiter that is SIGKILLed stays counted for ever.  Harmless: every release makes one wake
  *     call too many.  "Repairing" the count when a wake finds nobody is illegal: a waiter may stand
  *     between its announcement and its sleep.
@@ -115,7 +115,7 @@ struct altsem_slot {
     uint32_t born;            /* altsem_fork_count() of the maker when it was taken */
     _Atomic uint64_t word2;   /* COND: the word of the odd groups;
                                * SEM, LOCK, RLOCK: when a waiter that had slept last got it, or
-                               * reserved it, or what is reserved became free: altsem_clock() */
+                               * reserved it, by altsem_clock() */
     _Atomic uint64_t current; /* COND: the group that is being notified, and how many are to be */
     _Atomic uint32_t tripped_since; /* BARRIER: what ended from this generation on has tripped */
     uint32_t next;                  /* free list: index of the next free slot, 0 for none */

@@ -30,7 +30,7 @@ static int take_again(SemLock *self) {
     return -1;
 }
 
-/* For one that does not wait: a reservation for those who do may be void. */
+/* For one that does not wait: the first try refuses what is reserved for those who do. */
 RARELY PyObject *try_again(SemLock *self) {
     int result;
     if (is_counting(self)) {

@@ -14,9 +14,8 @@
 #include "process/clock.h"
 #include "wait/wait.h"
 
-#define ALTSEM_MOMENT 200000                  /* ns */
-#define ALTSEM_UNSLEPT 2000000                /* ns: the sleep of a waiter that has not slept yet */
-#define ALTSEM_VOID_AFTER UINT64_C(100000000) /* ns: for those who do not wait */
+#define ALTSEM_MOMENT 200000   /* ns */
+#define ALTSEM_UNSLEPT 2000000 /* ns: the sleep of a waiter that has not slept yet */
 
 /* One that waits, and has announced itself. */
 typedef struct altsem_waiting {
@@ -34,8 +33,7 @@ static inline void altsem_served(altsem_slot *slot, const altsem_waiting *waitin
         atomic_store_explicit(&slot->word2, (uint64_t)altsem_clock(), memory_order_relaxed);
 }
 
-/* Nanoseconds since a waiter that had slept got it, or reserved it, or what is reserved became free.
- * Clocks of other time namespaces, and what hostile bytes say, look like very long ago. */
+/* Nanoseconds since a waiter that had slept got it, or reserved it.  Clocks of other time namespaces, and what hostile bytes say, look like very long ago. */
 static inline uint64_t altsem_unserved(const altsem_slot *slot, int64_t now) {
     return (uint64_t)now - altsem_load(&slot->word2);
 }
@@ -44,11 +42,6 @@ static inline int altsem_starving(const altsem_slot *slot, const altsem_waiting 
     if (!waiting->slept) return 0;
     int64_t now = altsem_clock();
     return now - waiting->since > ALTSEM_MOMENT && altsem_unserved(slot, now) > ALTSEM_MOMENT;
-}
-
-/* Whether a reservation is void for a thread that does not wait. */
-static inline int altsem_reservation_void(const altsem_slot *slot) {
-    return altsem_unserved(slot, altsem_clock()) > ALTSEM_VOID_AFTER;
 }
 
 /* What is there is reserved, and this waiter has not slept yet: lets another one have it.  As

@@ -7,7 +7,6 @@
 
 #include <errno.h>
 
-#include "process/clock.h"
 #include "process/owner.h"
 #include "wait/wait.h"
 
@@ -29,12 +28,6 @@ static inline int altsem_fast_is_mine(const altsem_slot *slot) {
            altsem_load(&slot->holder) == me->id;
 }
 
-/* What is reserved is about to be free: from then on counts when that is void (fair.h).  The word may
- * change before; then this was for nothing, or is written again. */
-static inline void altsem_about_to_free(altsem_slot *slot) {
-    atomic_store_explicit(&slot->word2, (uint64_t)altsem_clock(), memory_order_relaxed);
-}
-
 /* Frees a lock.  -EOVERFLOW: it is free. */
 static inline int altsem_fast_release(altsem_segment *segment, altsem_slot *slot) {
     uint64_t seen = altsem_load(&slot->word), waiters;
@@ -43,7 +36,6 @@ static inline int altsem_fast_release(altsem_segment *segment, altsem_slot *slot
     do {
         if (altsem_owner(seen) == 0) return -EOVERFLOW; /* two released it at once: one was first */
         waiters = seen & ~(uint64_t)UINT32_MAX;
-        if (__builtin_expect(waiters != 0, 0) && seen & ALTSEM_HUNGRY) altsem_about_to_free(slot);
     } while (!altsem_step(&slot->word, &seen,
                           waiters ? waiters | ALTSEM_WOKEN | (seen & ALTSEM_HUNGRY) : 0,
                           memory_order_release));
@@ -75,7 +67,6 @@ static inline int altsem_fast_post(altsem_segment *segment, altsem_slot *slot, i
         if (__builtin_expect((int64_t)altsem_low(seen) >= bound, 0)) {
             uint32_t value = altsem_low(seen) & ALTSEM_SEM_VALUE;
             if (!(seen & ALTSEM_SEM_HUNGRY) || (int64_t)value >= bound) return -EOVERFLOW;
-            if (value == 0) altsem_about_to_free(slot);
         }
     } while (!altsem_step(&slot->word, &seen, seen + 1, memory_order_release));
     if (__builtin_expect(altsem_high(seen) != 0, 0)) altsem_wake(segment, slot, ALTSEM_WORD, 1);

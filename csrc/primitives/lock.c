@@ -14,19 +14,18 @@ static void hold(altsem_slot *slot) {
     atomic_store_explicit(&slot->holder, altsem_self()->id, memory_order_relaxed);
 }
 
-/* Takes a lock whose reservation is void. */
-static int take_void(altsem_slot *slot) {
+/* One that does not wait takes what is there, whoever it is reserved for: natively "no" means that
+ * somebody holds it, and programs rely on that.  HUNGRY stays. */
+int altsem_lock_try(altsem_slot *slot) {
     uint64_t seen = altsem_load(&slot->word);
-    while (altsem_lock_takeable(seen, 1) && altsem_reservation_void(slot)) {
-        uint64_t next = (seen & ~(uint64_t)ALTSEM_HUNGRY) | altsem_self()->tid;
-        if (!altsem_step(&slot->word, &seen, next, memory_order_acquire)) continue;
+    while (altsem_lock_takeable(seen, 1)) {
+        if (!altsem_step(&slot->word, &seen, seen | altsem_self()->tid, memory_order_acquire))
+            continue;
         hold(slot);
         return 0;
     }
     return -EAGAIN;
 }
-
-int altsem_lock_try(altsem_slot *slot) { return altsem_fast_try(slot) == 0 ? 0 : take_void(slot); }
 
 /* Takes a lock that was last seen as `seen`, for a waiter: it leaves the waiters in the same step,
  * and takes WOKEN and HUNGRY away.  -EAGAIN: held, or reserved for others. */
@@ -43,8 +42,8 @@ static int take(altsem_slot *slot, uint64_t seen, const altsem_waiting *waiting)
 }
 
 int altsem_lock_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadline) {
-    if (altsem_lock_try(slot) == 0) return 0;
-    if (deadline == ALTSEM_NOW) return -ETIMEDOUT;
+    if (altsem_fast_try(slot) == 0) return 0;
+    if (deadline == ALTSEM_NOW) return altsem_lock_try(slot) == 0 ? 0 : -ETIMEDOUT;
     altsem_spinner spinner = {&slot->word, ALTSEM_UNTIL_FREE, 0, 0, deadline};
     while (altsem_spin(&spinner))
         if (altsem_fast_try(slot) == 0) return 0;

@@ -3,21 +3,19 @@
 #include "primitives/fast.h"
 #include "wait/spin.h"
 
-/* Takes a token of a semaphore that is reserved: if there are more, or if that is void. */
-static int take_spare(altsem_slot *slot) {
+/* Takes a token, for one that is not announced.  Without waiters HUNGRY means nothing, and goes. */
+static int take_unannounced(altsem_slot *slot, int also_reserved) {
     uint64_t seen = altsem_load(&slot->word);
-    while (altsem_sem_takeable(seen, 1)) {
-        int spare = altsem_sem_takeable(seen, 0);
-        if (!spare && !altsem_reservation_void(slot)) return -EAGAIN;
-        uint64_t next = spare && altsem_high(seen) ? seen : seen & ~(uint64_t)ALTSEM_SEM_HUNGRY;
+    while (altsem_sem_takeable(seen, also_reserved)) {
+        uint64_t next = altsem_high(seen) ? seen : seen & ~(uint64_t)ALTSEM_SEM_HUNGRY;
         if (altsem_step(&slot->word, &seen, next - 1, memory_order_acquire)) return 0;
     }
     return -EAGAIN;
 }
 
-int altsem_sem_try(altsem_slot *slot) {
-    return altsem_fast_sem_try(slot) == 0 ? 0 : take_spare(slot);
-}
+/* One that does not wait takes what is there, whoever it is reserved for: natively "no" means that
+ * the value is zero, and programs rely on that (multiprocessing's Condition does). */
+int altsem_sem_try(altsem_slot *slot) { return take_unannounced(slot, 1); }
 
 /* Takes a token, for a waiter: it leaves the waiters in the same step, and takes HUNGRY away if it
  * was for its like.  -EAGAIN: there is none, or it is reserved for others. */
@@ -34,11 +32,11 @@ static int take(altsem_slot *slot, uint64_t seen, const altsem_waiting *waiting)
 
 int altsem_sem_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadline) {
     /* Try first, even if the deadline has passed. */
-    if (altsem_sem_try(slot) == 0) return 0;
+    if (take_unannounced(slot, deadline == ALTSEM_NOW) == 0) return 0;
     if (deadline == ALTSEM_NOW) return -ETIMEDOUT;
     altsem_spinner spinner = {&slot->word, ALTSEM_UNTIL_TOKEN, 0, 0, deadline};
     while (altsem_spin(&spinner))
-        if (altsem_sem_try(slot) == 0) return 0;
+        if (take_unannounced(slot, 0) == 0) return 0;
     uint64_t seen = altsem_announce(&slot->word);
     altsem_waiting waiting = altsem_waiting_now();
     int result = 0;

@@ -32,7 +32,6 @@
 
 #include "altsem.h"
 #include "wait/cpus.h"
-#include "word.h"
 
 #define PATIENCE 8000 /* ms: far beyond what anything here takes */
 #define TICK 1        /* ms */
@@ -90,17 +89,13 @@ static int sem_wait_(race *r) { return altsem_sem_wait(r->segment, r->slot, ALTS
 static int lock_try(race *r) { return altsem_lock_try(r->slot); }
 static int release(race *r) { return altsem_lock_release(r->segment, r->slot); }
 static int lock_wait(race *r) { return altsem_lock_wait(r->segment, r->slot, ALTSEM_FOREVER); }
-/* What is reserved for the child is refused to this process, and rightly: the child will take it. */
-static int reserved(race *r, uint64_t bit) { return (altsem_load(&r->slot->word) & bit) != 0; }
 static int barge(race *r) {
-    int rightly = reserved(r, ALTSEM_HUNGRY) ? -EAGAIN : 0, answer = release(r);
-    if (answer == 0) answer = lock_try(r);
-    return answer == rightly ? 0 : answer;
+    int answer = release(r);
+    return answer ? answer : lock_try(r);
 }
 static int steal(race *r) {
-    int rightly = reserved(r, ALTSEM_SEM_HUNGRY) ? -EAGAIN : 0, answer = post(r);
-    if (answer == 0) answer = sem_try(r);
-    return answer == rightly ? 0 : answer;
+    int answer = post(r);
+    return answer ? answer : sem_try(r);
 }
 static int set(race *r) { return altsem_event_set(r->segment, r->slot); }
 static int pulse(race *r) {

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from core.crew import Child, Crew, Task, until
-from core.kit import EAGAIN, EINTR, ETIMEDOUT, LOCK, OK, RLOCK, SEM, Kit, Thing
+from core.kit import EAGAIN, EINTR, ETIMEDOUT, LOCK, NOW, OK, RLOCK, SEM, Kit, Thing
 
 LONG_AGO, WOKEN, WAITER = 1, 1 << 30, 1 << 32
 
@@ -34,6 +34,9 @@ class Shared(NamedTuple):
     def take(self) -> Any:
         return getattr(self.thing, f"{self.takers}_try")()
 
+    def wait(self, deadline: int) -> Any:
+        return getattr(self.thing, f"{self.takers}_wait")(deadline)
+
     def give(self) -> Any:
         return self.thing.post() if self.takers == "sem" else self.thing.lock_release()
 
@@ -54,36 +57,15 @@ def shared(request: pytest.FixtureRequest, kit: Kit) -> Shared:
     return Shared(kit, kit.new(kind, 1, 1), bit)
 
 
-def test_what_is_reserved_is_refused_to_those_who_do_not_wait(shared: Shared) -> None:
-    def refused() -> bool:
-        shared.reserve(waiters=1)  # anew: who is slow here finds it void
-        return bool(shared.take() == EAGAIN)
-
-    until(refused)
-    assert shared.rest() == (True, 1)
-
-
-@pytest.mark.parametrize("since", [LONG_AGO, 2**64 - 1], ids=["long ago", "of another clock"])
-def test_a_reservation_that_nobody_comes_for_is_void(shared: Shared, since: int) -> None:
-    shared.reserve(waiters=2, since=since)
-    assert shared.take() == OK
-    assert shared.rest() == (False, 2)
-    assert shared.take() == EAGAIN
-
-
-def test_a_reservation_is_void_only_when_it_has_been_free_for_long(shared: Shared) -> None:
-    """Whoever has held it for long does not get it again at once, however long ago that was."""
-
-    def refused() -> bool:
-        assert shared.take() == OK
-        shared.thing.poke("word", shared.thing.peek("word") | shared.hungry | WAITER)
-        shared.thing.poke("word2", LONG_AGO)
+def test_who_does_not_wait_takes_what_is_there(shared: Shared) -> None:
+    """As natively: "no" means that there is nothing.  The reservation stands for the next time."""
+    for _ in range(2):
+        shared.reserve(waiters=1)
+        assert (shared.take(), shared.take()) == (OK, EAGAIN)
+        assert shared.rest() == (True, 1)
         assert shared.give() == OK
-        answers = shared.take(), shared.thing.waiters()
-        shared.thing.poke("word", int(shared.takers == "sem"))
-        return bool(answers == (EAGAIN, 1))
-
-    until(refused)  # more than once only where everything is slow
+        assert shared.rest() == (True, 1)
+        assert shared.wait(NOW) == OK
 
 
 def test_a_new_waiter_gets_what_is_reserved_for_the_dead(shared: Shared) -> None:
@@ -95,13 +77,10 @@ def test_a_new_waiter_gets_what_is_reserved_for_the_dead(shared: Shared) -> None
 def test_a_new_waiter_sleeps_before_it_takes_what_is_reserved(shared: Shared) -> None:
     """Those that have slept come first."""
 
-    def slept() -> bool:
-        shared.reserve(waiters=1)
-        shared.kit.sleeps(forget=True)
-        assert shared.thing.wait() == OK
-        return shared.kit.sleeps().last != "none"
-
-    until(slept)  # more than once only where everything is slow, and finds it void
+    shared.reserve(waiters=1)
+    shared.kit.sleeps(forget=True)
+    assert shared.thing.wait() == OK
+    assert shared.kit.sleeps().last != "none"
 
 
 def test_a_short_timeout_gets_what_is_reserved_and_free(shared: Shared) -> None:
