@@ -26,14 +26,19 @@ static int path_of(const char *candidate, char path[PATH_MAX]) {
     return length < PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
+enum { RETRIES = 100 }; /* each time another process may remove the directory meanwhile */
+
 int altsem_private_directory(const char *candidate, int create) {
     char path[PATH_MAX];
     if (path_of(candidate, path) != 0) return -ENAMETOOLONG;
-    int made = create && mkdir(path, 0700) == 0;
-    /* EPERM is what filesystems without directories return; here it means "not private". */
-    if (create && !made && errno != EEXIST) return errno == EPERM ? -EACCES : -errno;
     struct stat status;
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int made, fd, tries = RETRIES;
+    do { /* until nobody removes it between the two */
+        made = create && mkdir(path, 0700) == 0;
+        /* EPERM is what filesystems without directories return; here it means "not private". */
+        if (create && !made && errno != EEXIST) return errno == EPERM ? -EACCES : -errno;
+        fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    } while (create && fd < 0 && errno == ENOENT && --tries > 0);
     if (fd < 0) {
         /* A link, a file, or a directory that we cannot open: something has the name, and it is not
          * private.  But the same errors come from a candidate that we cannot enter, such as the
@@ -70,7 +75,6 @@ static int call_in(const char *candidate, int create, altsem_private_callback ca
 }
 
 int altsem_in_directories(int create, altsem_private_callback callback, void *argument) {
-    enum { RETRIES = 100 }; /* each time another process may remove the directory meanwhile */
     int error = -ENOENT;
     const char *candidate;
     for (unsigned i = 0; (candidate = altsem_directory(i)); i++) {
