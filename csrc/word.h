@@ -58,8 +58,8 @@
  *     got the lock during the last moments (primitives/fair.h).  It sets HUNGRY.  Then threads that have
  *     not slept find the lock taken, also when it is free: their test is "the low half is zero", and
  *     costs no instruction more.  Without it a thread that runs takes the lock again and again before
- *     a woken one has got a CPU.  Whoever takes a reserved lock takes HUNGRY away.  Illegal to set it
- *     unless one sleeps next: whoever finds a reserved lock counts on somebody who comes for it.
+ *     a woken one has got a CPU.  A waiter that takes a reserved lock takes HUNGRY away.  Illegal to
+ *     set it unless one sleeps next: whoever finds a reserved lock counts on somebody who comes for it.
  *     Legal to drop it at any time (somebody starves a little longer).
  *   - A waiter that leaves lets HUNGRY stand: no sleep outlasts a slice, and one that had to reserve the
  *     lock anew after each would never get a lock that is always held for longer.  Once nobody waits it

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from .search import without_a_way_out
+
 
 class Word(NamedTuple):
     owner: int = 0
@@ -212,11 +214,5 @@ def violations(
                 known.add(each)
                 todo.append(each)
     if kills:
-        good, todo = set(finished), finished
-        while todo:
-            for each in before.get(todo.pop(), ()):
-                if each not in good:
-                    good.add(each)
-                    todo.append(each)
-        wrong += [f"no way out: {state}" for state in known - good]
+        wrong += [f"no way out: {state}" for state in without_a_way_out(known, before, finished)]
     return len(known), wrong

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from .search import without_a_way_out
+
 
 class Word(NamedTuple):
     value: int
@@ -247,14 +249,7 @@ def search(world: World) -> tuple[int, list[str]]:
             if each not in known:
                 known.add(each)
                 todo.append(each)
-    if world.slices:
-        # Whatever happened, all tokens can still find their takers.
-        good, todo = set(finished), finished
-        while todo:
-            for each in before.get(todo.pop(), ()):
-                if each not in good:
-                    good.add(each)
-                    todo.append(each)
-        if known - good:
-            wrong.add("no way out")
+    # Whatever happened, all tokens can still find their takers.
+    if world.slices and without_a_way_out(known, before, finished):
+        wrong.add("no way out")
     return len(known), sorted(wrong)

@@ -7,7 +7,7 @@ Generators cannot be copied, so a state is reached again by taking the same step
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Hashable, Iterable
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping
 from types import FrameType, GeneratorType
 from typing import Any, Protocol
 
@@ -59,6 +59,21 @@ def place(thread: Any) -> Hashable:
         found.append((frame.f_code.co_name, frame.f_lasti, values))
         thread = thread.gi_yieldfrom
     return tuple(found)
+
+
+def without_a_way_out(
+    known: set[Any], before: Mapping[Any, Iterable[Any]], finished: Iterable[Any]
+) -> set[Any]:
+    """Those of the known states from which none that is finished can be reached.  `before` has the
+    states from which each is one step away."""
+    todo = list(finished)
+    good = set(todo)
+    while todo:
+        for each in before.get(todo.pop(), ()):
+            if each not in good:
+                good.add(each)
+                todo.append(each)
+    return known - good
 
 
 def search(
