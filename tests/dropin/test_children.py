@@ -144,6 +144,88 @@ def test_an_environment_that_is_no_descendants_is_left_alone(environment: object
     assert children.restored(environment) is environment
 
 
+# --- a PYTHONPATH that is written in other ways ---------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        "{**os.environ, 'PYTHONPATH': pathlib.Path('/nowhere')}",
+        "{**os.environ, 'PYTHONPATH': b'/nowhere'}",
+        "{**os.environb, b'PYTHONPATH': b'/nowhere'}",
+        "type('', (), {'items': {**os.environ, 'PYTHONPATH': '/nowhere'}.items})()",
+        "{**os.environ, 'PYTHONPATH': other + os.pathsep + os.environ['PYTHONPATH']}",
+    ],
+    ids=["path", "bytes", "all bytes", "items", "ours is second"],
+)
+def test_whatever_popen_takes_for_an_environment_has_altsem(
+    env: str, python: str, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("print('theirs')")  # it would hide ours
+    program = (
+        f"import os, pathlib, subprocess, sys\nother = {str(tmp_path)!r}\n"
+        f"subprocess.run([sys.executable, '-c', {SAY!r}], env={env}, check=True)\n"
+    )
+    said = "theirs\naltsem._core\n" if "other" in env else "altsem._core\n"
+    assert outcome(dropin.run(python, *RUN, "-c", program)) == (0, said, "")
+
+
+CHANGED = """
+import importlib, os, subprocess, sys
+
+def child(queue):
+    import _multiprocessing, multiprocessing
+    multiprocessing.Lock().acquire()
+    if isinstance(queue, str):
+        print(_multiprocessing.SemLock.__module__)
+    else:
+        queue.put(_multiprocessing.SemLock.__module__)
+
+def program(package, method):
+    context = package.get_context(method)
+    queue = context.Queue()
+    process = context.Process(target=child, args=(queue,))
+    process.start()
+    print(queue.get(timeout=10))
+    process.join()
+
+if __name__ == "__main__":
+    if sys.argv[3] == "install":
+        import altsem
+        altsem.install()
+    package = importlib.import_module(sys.argv[1])
+    CHANGE
+    if sys.argv[2] == "subprocess":
+        code = "import program; program.child('')"
+        sys.exit(subprocess.run([sys.executable, "-c", code], cwd=sys.path[0]).returncode)
+    program(package, sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("change", ["pop", "set"])
+@pytest.mark.parametrize("way", ["run", "install"])
+@pytest.mark.parametrize(
+    ("package", "method"),
+    [
+        ("multiprocessing", "subprocess"),
+        ("multiprocessing", "spawn"),
+        ("multiprocessing", "forkserver"),
+        ("multiprocess", "spawn"),
+        ("joblib.externals.loky.backend", "loky"),
+    ],
+)
+def test_children_of_a_program_that_has_changed_its_own_pythonpath_have_altsem(
+    package: str, method: str, way: str, change: str, python: str, tmp_path: Path
+) -> None:
+    pytest.importorskip(package.partition(".")[0])
+    changes = {"pop": "os.environ.pop('PYTHONPATH', 0)", "set": "os.environ['PYTHONPATH'] = '/x'"}
+    file = tmp_path / "program.py"
+    file.write_text(CHANGED.replace("CHANGE", changes[change]))
+    words = ("-m", "altsem", "run") if way == "run" else ()
+    found = dropin.run(python, *words, file, package, method, way, gone=True)
+    assert outcome(found) == (0, "altsem._core\n", "")
+
+
 # --- empty entries --------------------------------------------------------------------------------
 
 

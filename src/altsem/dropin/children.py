@@ -2,10 +2,11 @@
 
 They are in the environment, and most children get all of it.  Two kinds do not:
 
-- A program gives its child an environment like its own, but with another PYTHONPATH.  The first
-  entry, which starts altsem there, is put back in front: by standing in for the method of
-  subprocess.Popen that is given the environment.  Who leaves ALTSEM_DROPIN out means it, and whose
-  child needs no altsem is not hindered by the entry.
+- A program gives its child an environment like its own, but with another PYTHONPATH, or has changed
+  its own.  The first entry, which starts altsem there, is put back in front: by standing in for the
+  method of subprocess.Popen that is given the environment, and for the function with which
+  multiprocessing, loky and their like start theirs.  Who leaves ALTSEM_DROPIN out means it, and
+  whose child needs no altsem is not hindered by the entry.
 - Interpreters with -E, -I or -S read neither variables nor site-packages, and hand these options
   down to the helpers and children of multiprocessing.  Those are told on their command line.
 
@@ -22,7 +23,7 @@ from . import ROOT, VARIABLE, hooks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any
 
 PATH = "PYTHONPATH"
@@ -89,23 +90,70 @@ def _keep_path() -> None:
     at = parameters.index("env")
 
     def _execute_child(*words: Any, **named: Any) -> Any:
-        if len(words) > at and words[at] is not None:
-            words = (*words[:at], restored(words[at]), *words[at + 1 :])
+        if len(words) > at:
+            words = (*words[:at], _given(words[at]), *words[at + 1 :])
         return original(*words, **named)
 
     _put(popen, "_execute_child", _execute_child)
+    _keep_path_of_helpers()
+
+
+def _keep_path_of_helpers() -> None:
+    """The same for whoever calls what is below subprocess: it takes the environment as a list."""
+    module: Any = sys.modules.get("_posixsubprocess")
+    original = getattr(module, "fork_exec", None)
+    if original is None:
+        return
+    at = 5  # after args, executable_list, close_fds, pass_fds and cwd
+
+    def fork_exec(*words: Any) -> Any:
+        if len(words) > at:
+            words = (*words[:at], _listed(words[at]), *words[at + 1 :])
+        return original(*words)
+
+    _put(module, "fork_exec", fork_exec)
+
+
+def _given(environment: Any) -> Any:
+    """What to give a child that was to have this environment, or that of this process for None."""
+    if environment is not None:
+        return restored(environment)
+    found = restored(os.environ)
+    return None if found is os.environ else found
+
+
+def _listed(entries: Any) -> Any:
+    """The same, for an environment in the form that execve() wants."""
+    if entries is None:
+        found = _given(None)
+        return None if found is None else _entries(found)
+    try:
+        # The first of several is the one that the child finds.
+        pairs = [os.fsdecode(entry).partition("=")[::2] for entry in reversed(entries)]
+    except Exception:  # noqa: BLE001 - see restored()
+        return entries
+    before = dict(pairs)
+    found = restored(before)
+    return entries if found is before else _entries(found)
+
+
+def _entries(environment: Mapping[str, str]) -> list[bytes]:
+    return [os.fsencode(f"{name}={value}") for name, value in environment.items()]
 
 
 def restored(environment: Any) -> Any:
-    """An environment with our directory on its PYTHONPATH, if it is one of a descendant of ours."""
+    """An environment with our directory first on its PYTHONPATH, if it is one of a descendant of
+    ours.  It is whatever Popen takes: names and values may be text, bytes or paths."""
     try:
-        package = environment.get(VARIABLE, "").partition(" ")[0]
-        path = environment.get(PATH, "")
-        if package != ROOT or BOOTSTRAP in path.split(os.pathsep):
-            return environment
-        return {**environment, PATH: with_bootstrap(path)}
+        found = {os.fsdecode(name): os.fsdecode(value) for name, value in environment.items()}
     except Exception:  # noqa: BLE001 - whatever it is, it is not for us to judge
         return environment
+    path = found.get(PATH, "")
+    if found.get(VARIABLE, "").partition(" ")[0] != ROOT:
+        return environment
+    if path.split(os.pathsep)[0] == BOOTSTRAP:
+        return environment
+    return {**found, PATH: with_bootstrap(path)}
 
 
 # --- interpreters that read nothing ---------------------------------------------------------------
