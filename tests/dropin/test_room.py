@@ -222,6 +222,35 @@ def test_altsem_always_takes_over_although_everything_works(
     assert "ALTSEM=always" in said
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("loky.py",),
+        ("multiprocessing.py",),
+        ("program.py", "multiprocessing.pool"),
+        ("program.py", "from multiprocessing.spawn import spawn_main"),
+        ("-W", "error", "program.py", "-m", "loky.backend.popen_loky_posix"),
+        ("-m", "loky.program"),
+        ("-c", "from multiprocessing.pool import ThreadPool; import program"),
+    ],
+    ids=str,
+)
+def test_a_program_is_not_taken_for_a_helper_because_of_its_name_or_its_arguments(
+    words: tuple[str, ...], enabled: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = "import _multiprocessing as m; print(m.SemLock.__module__)"
+    (tmp_path / "loky").mkdir()
+    for name in ("program.py", "loky.py", "multiprocessing.py", "loky/program.py"):
+        # As its name is, it must not hide the real one from the program itself.
+        (tmp_path / name).write_text(f"import sys; sys.path.pop(0); import multiprocessing; {code}")
+    if words[0] != "multiprocessing.py":
+        (tmp_path / "multiprocessing.py").unlink()
+    if words[0] == "-m":
+        (tmp_path / "loky.py").unlink()
+    assert outcome(dropin.run(enabled, *words, bed="tiny")) == (0, "altsem._core\n", "")
+
+
 # --- a place that becomes full --------------------------------------------------------------------
 
 FILLS = """

@@ -20,6 +20,22 @@ PROBES = {
     RESERVE: native.limits,
 }
 
+_LOKYS = ("loky.backend", "joblib.externals.loky.backend")
+# How the programs of helpers begin.
+_HELPERS = (
+    *(
+        f"from {package}.{rest}"
+        for package in ("multiprocessing", "multiprocess")
+        for rest in (
+            "spawn import spawn_main",
+            "forkserver import main",
+            "resource_tracker import main",
+        )
+    ),
+    *(f"from {loky}.resource_tracker import main" for loky in _LOKYS),
+    *(f"{loky}.popen_loky_posix" for loky in _LOKYS),
+)
+
 
 def failing(*, settled: bool = False) -> dict[str, Exception]:
     """The parts that fail here, and how.
@@ -70,11 +86,21 @@ def inherited() -> set[str]:
 def _is_helper() -> bool:
     """Whether this is a child, or a helper, of multiprocessing or loky.  Then the parent has made
     the decision, and if it says nothing, it uses what the system has."""
-    modules = ("multiprocessing.", "multiprocess.", "loky.", "joblib.externals.loky.")
-    return "--multiprocessing-fork" in sys.orig_argv or any(
-        word.startswith((*modules, *(f"from {module}" for module in modules)))
-        for word in sys.orig_argv[1:]
-    )
+    return "--multiprocessing-fork" in sys.orig_argv or _program().startswith(_HELPERS)
+
+
+def _program() -> str:
+    """What follows -c or -m in the words that this interpreter was called with, in the form in
+    which helpers are; empty for any other program, whatever its name and its arguments are."""
+    words = iter(sys.orig_argv[1:])
+    for word in words:
+        if word in ("-c", "-m"):
+            return next(words, "")
+        if word == "-X":
+            next(words, None)
+        elif not word.startswith("-"):
+            break
+    return ""
 
 
 def usable(parts: set[str], *, tried: bool = False) -> set[str]:
