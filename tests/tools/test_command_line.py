@@ -14,6 +14,7 @@ from typing import IO, Any
 import pytest
 
 import altsem
+import dropin_support as dropin
 from altsem import _owner
 from altsem._text import printable
 from support import read_terminal, wait_until
@@ -375,6 +376,15 @@ def test_enable_names_the_directory_that_is_not_there(tmp_path: Path) -> None:
     done = run("enable", f"--site={there}")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"altsem enable: [Errno 20] Not a directory: '{there}'\n"
+
+
+@pytest.mark.parametrize("command", ["enable", "disable", "status"])
+def test_an_empty_name_is_not_taken_for_the_default_directory(command: str, tmp_path: Path) -> None:
+    python = dropin.make_python(tmp_path / "venv")
+    done = dropin.run(python, "-m", "altsem", command, "--site=")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("argument --site: a directory's name is not empty\n")
+    assert [*dropin.site_of(tmp_path / "venv").glob("altsem*")] == []
 
 
 def test_enable_names_the_file_that_it_could_not_write() -> None:

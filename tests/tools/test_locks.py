@@ -419,6 +419,13 @@ def test_a_process_that_is_not_there() -> None:
     assert json.loads(said.stdout)["refused"] == [{"pid": gone.pid, "error": "No such process"}]
 
 
+@pytest.mark.parametrize("number", [0, -1, 1 << 31, 1 << 32 | 1, 10**30])
+def test_a_number_that_no_process_can_have(number: int) -> None:
+    said = locks(number)
+    assert (said.returncode, said.stderr) == (2, "")
+    assert said.stdout.splitlines()[-1] == f"process {number}: No such process"
+
+
 HOLDER = """
 import sys, altsem
 lock = altsem.Lock()

@@ -38,13 +38,22 @@ def main(argv: list[str]) -> int:
             "status": "Tell whether altsem is enabled, and what works here.",
         }[argv[0]],
     )
-    parser.add_argument("--site", metavar="DIR", help="a site-packages directory (default: ours)")
+    parser.add_argument(
+        "--site", metavar="DIR", type=_named, help="a site-packages directory (default: ours)"
+    )
     directory = parser.parse_args(argv[1:]).site or default_site()
     try:
         return {"enable": _enable, "disable": _disable, "status": _status}[argv[0]](directory)
     except OSError as error:
         print(f"{ROOT} {argv[0]}: {error}", file=sys.stderr)
         return 1
+
+
+def _named(directory: str) -> str:
+    # What a script makes of a variable that it has forgotten to set.
+    if not directory:
+        raise argparse.ArgumentTypeError("a directory's name is not empty")
+    return directory
 
 
 def default_site() -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+MOST = 0x7FFFFFFF  # what a number of a process can be: pid_t
 _GONE = " (deleted)"  # what the kernel writes behind a name that was removed
 
 
@@ -37,7 +38,9 @@ class Mapping:
 
 
 def has_ended(pid: int) -> bool:
-    """Whether there is no such process any more, or only its zombie."""
+    """Whether there is no such process any more, or only its zombie; or cannot be one."""
+    if not 0 < pid <= MOST:
+        return True
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return file.read(4096).rpartition(b") ")[2][:1] in (b"Z", b"X")
