@@ -465,6 +465,76 @@ def test_threads_that_install_and_uninstall_at_once_leave_everything_as_it_was(
     assert (done.returncode, done.stderr) == (0, "")
 
 
+WHILE_IMPORTING = """
+import importlib, importlib.machinery, sys, threading, time
+name, when, what = sys.argv[1:]
+
+class Loader:
+    def __init__(self, loader):
+        self.loader = loader
+    def create_module(self, spec):
+        return self.loader.create_module(spec)
+    def exec_module(self, module):
+        for place in ("before", "after"):
+            if place == "after":
+                self.loader.exec_module(module)
+            if place == when:
+                begun.set()
+                time.sleep(0.5)
+
+class Finder:
+    @staticmethod
+    def find_spec(wanted, path=None, target=None):
+        if wanted == name:
+            spec = importlib.machinery.PathFinder.find_spec(wanted, path, target)
+            spec.loader = Loader(spec.loader)
+            return spec
+
+import altsem
+altsem.install  # what it needs itself is imported
+sys.modules.pop(name, None)
+begun = threading.Event()
+sys.meta_path.insert(0, Finder)
+thread = threading.Thread(target=importlib.import_module, args=(name,))
+thread.start()
+begun.wait()
+altsem.install(force=True)
+thread.join()
+thing = sys.modules[name]
+for key in what.split("."):
+    thing = vars(thing)[key]
+print(thing.__globals__["__name__"])
+"""
+
+
+@dropin.needs_native
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    ("name", "what", "home"),
+    [
+        ("multiprocessing.heap", "Arena.__init__", "altsem._arena"),
+        ("multiprocessing.shared_memory", "SharedMemory.__init__", "altsem.dropin.reserve"),
+        ("concurrent.futures.process", "_check_system_limits", "altsem.dropin.install"),
+        ("subprocess", "Popen._execute_child", "altsem.dropin.children"),
+    ],
+)
+def test_what_another_thread_is_importing_is_replaced_when_install_returns(
+    name: str, what: str, home: str, when: str, run_script: Script
+) -> None:
+    done = run_script(WHILE_IMPORTING, name, when, what)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{home}\n", "")
+
+
+@dropin.needs_native
+def test_a_child_forked_while_another_thread_imports_can_install(run_script: Script) -> None:
+    forks = "import os\npid = os.fork()\naltsem.install(force=True)\n"
+    end = "pid or os._exit(0)\nprint(os.waitpid(pid, 0)[1])\n"
+    install = "altsem.install(force=True)\n"
+    code = WHILE_IMPORTING.replace(install, f"{forks}{end}", 1)
+    done = run_script(code, "multiprocessing.heap", "before", "Arena.__init__", timeout=10)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0\naltsem._arena\n", "")
+
+
 def test_a_child_forked_while_another_thread_installs_can_install(run_script: Script) -> None:
     code = textwrap.dedent(
         """

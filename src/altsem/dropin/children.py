@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 PATH = "PYTHONPATH"
 BOOTSTRAP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bootstrap")
 
+# Where children are started.
+MODULES = ("subprocess", "_posixsubprocess", "multiprocessing.util", "multiprocess.util")
+
 # (object, name, what was there, what we put there)
 _undo: list[tuple[Any, str, Any, Any]] = []
 _hooked: list[tuple[str, Callable[[], None]]] = []
@@ -81,8 +84,8 @@ def _put(place: Any, name: str, ours: Any) -> None:
 
 
 def _keep_path() -> None:
-    popen: Any = sys.modules["subprocess"].Popen
-    original = vars(popen).get("_execute_child")
+    popen: Any = getattr(sys.modules["subprocess"], "Popen", None)
+    original = getattr(popen, "__dict__", {}).get("_execute_child")
     code = getattr(original, "__code__", None)
     parameters = code.co_varnames[: code.co_argcount] if code else ()
     if original is None or "env" not in parameters:

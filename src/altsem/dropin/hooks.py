@@ -16,7 +16,7 @@ from _thread import get_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
     from typing import Any
@@ -41,6 +41,36 @@ def when_imported(name: str, callback: "Callback") -> None:
         _stand_in(module)
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
+
+
+def being_executed(names: "Iterable[str]") -> "set[str]":
+    """Those of these modules that an import has begun and not ended: what is in them is not all
+    there yet, and a hook would come too late."""
+    return {name for name in names if _is_being_executed(sys.modules.get(name))}
+
+
+def wait_for(names: "Iterable[str]") -> "set[str]":
+    """Until the imports of these modules that are under way in other threads have ended.  Returns
+    those that it is no use to wait for: this thread is in the middle of them."""
+    for name in being_executed(names):
+        _wait_for(name)
+    return being_executed(names)
+
+
+def _wait_for(name: str) -> None:
+    try:  # noqa: SIM105 - contextlib takes longer to import than all this
+        __import__(name)  # who imports what somebody else is importing waits
+    except Exception:  # noqa: BLE001 - that is for who began
+        pass
+
+
+def _is_being_executed(module: "ModuleType | None") -> bool:
+    try:
+        # Any other look would execute a lazy module.
+        spec = object.__getattribute__(module, "__spec__")
+    except AttributeError:
+        return False
+    return getattr(spec, "_initializing", False)
 
 
 def forget(name: str, callback: "Callback") -> None:

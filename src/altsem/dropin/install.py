@@ -105,6 +105,8 @@ _SOURCES = {
     **dict.fromkeys(_EXECUTORS, SEMAPHORES),
 }
 
+_CONCERNED = frozenset((*(place.module for place in _PLACES), *children.MODULES))
+
 _MISSING: Any = object()
 
 # Whatever changes this state, or what is replaced, holds it.  Nothing is imported meanwhile that
@@ -116,12 +118,17 @@ _undo: list[tuple[Any, str, Any, Any]] = []
 _hooked: list[tuple[str, Callable[[], None]]] = []
 
 
-def _renew_lock() -> None:
-    global _lock
-    _lock = RLock()
+# Modules that were being imported when this process was forked, by threads that are not in it.
+_orphans: frozenset[str] = frozenset()
 
 
-os.register_at_fork(after_in_child=_renew_lock)  # the thread that held it is not in the child
+def _after_fork() -> None:
+    global _lock, _orphans
+    _lock = RLock()  # the thread that held it is not in the child
+    _orphans = frozenset(hooks.being_executed(_CONCERNED))
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _ours(name: str) -> Any:
@@ -207,7 +214,7 @@ def _install(*, force: bool, path: bool, places: Mapping[str, str]) -> bool:
     if os.environ.get("ALTSEM") == "0":
         return False
     _import_sources()
-    with _lock:
+    with _undisturbed():
         if not force and not _active and decision.another_copy():
             return True
         parts = decision.wanted(_active, force=force) - _active
@@ -222,9 +229,24 @@ def _install(*, force: bool, path: bool, places: Mapping[str, str]) -> bool:
             if path:
                 children.keep()
         except BaseException:
-            uninstall()
+            _uninstall()
             raise
         return True
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """With the lock in hand, while no other thread is importing what is looked at and replaced: it
+    would copy what is there now, or define what is not there yet.
+
+    It is waited for without the lock, which the hook at its end may need.
+    """
+    while True:
+        own = hooks.wait_for(_CONCERNED - _orphans)
+        with _lock:
+            if hooks.being_executed(_CONCERNED) <= own | _orphans:
+                yield
+                return
 
 
 def _import_sources() -> None:
