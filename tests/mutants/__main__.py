@@ -159,9 +159,12 @@ def report(
     noticed = sum(count[outcome] for outcome in NOTICED)
     counted = noticed + count[SURVIVED]
     share = 100 * noticed / counted if counted else 100.0
+    known = sum(results[mutant.id] == SURVIVED and mutant.id in entries for mutant in chosen)
     print(
-        f"{noticed} of {counted} faults noticed ({share:.1f} %); {count[SAME]} change no "
-        f"instruction, {count[REFUSED]} do not compile"
+        f"{noticed} of {counted} faults noticed: {share:.1f} % of all that compile and change an "
+        f"instruction.\n{count[SURVIVED]} survived, {known} of them explained; they are among the "
+        f"{counted}.\n{count[SAME]} change no instruction and {count[REFUSED]} do not compile: "
+        f"those do not count."
     )
     if share < LEAST and not partial:
         errors += 1

@@ -171,6 +171,7 @@ class Bed:
 
 
 def _modestly() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup's would hide one that a fault sends
     os.nice(10)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

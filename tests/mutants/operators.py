@@ -54,6 +54,7 @@ EXCHANGES = {
     "+": "-", "-": "+", "|": "&", "&": "|", "<<": ">>", ">>": "<<", "+=": "-=", "-=": "+=",
     "++": "--", "--": "++",
 }  # fmt: skip
+LARGE = 64
 LABELS = ("label", "which_of", "of_group")
 LOGIC = {"&&": "||", "||": "&&"}
 WORDS = {
@@ -188,9 +189,8 @@ def _tokens(source: Source) -> Iterator[Edit]:
             octal = match[1].startswith("0") and match[1].isdigit()
             value, suffix = int(match[1], 8 if octal else 0), match[2]
             kind = "label" if _inside_label(source, number) else "number"
-            yield Edit(kind, start, end, f"{value + 1}{suffix}")
-            if value:
-                yield Edit(kind, start, end, f"{value - 1}{suffix}")
+            for other in _other_values(match[1], value):
+                yield Edit(kind, start, end, f"{other}{suffix}")
         elif text in WORDS and (text.isupper() or before.text == "->"):
             yield Edit("word", start, end, WORDS[text])
         elif text == "ALTSEM_WAITER":
@@ -199,6 +199,20 @@ def _tokens(source: Source) -> Iterator[Edit]:
             yield Edit("waiter", start, end, "altsem_load")
         elif _ERRNO.match(text) and before.text == "-" and _in_return(source, number):
             yield Edit("error", before.start, end, "0")
+
+
+def _other_values(text: str, value: int) -> tuple[int, ...]:
+    """One more and one less: a bound that is off by one, another bit, another field.
+
+    A large amount (a time in nanoseconds, a size, how many times something is tried) is doubled and
+    halved instead.  A nanosecond more is no fault: it changes nothing that is promised, and would
+    only have to be explained.  A wrong factor is one, which a test can be asked to notice.  What is
+    written in octal or hexadecimal consists of bits, and one below a power of two is the greatest
+    that fits: there one more or less is what goes wrong.
+    """
+    if value > LARGE and not text.startswith("0") and value & (value + 1):
+        return 2 * value, value // 2
+    return (value + 1, value - 1) if value else (1,)
 
 
 def _mask(source: Source, number: int) -> Iterator[Edit]:

@@ -128,6 +128,9 @@ def test_it_tells_what_is_noticed_from_what_is_missed(
     assert said.count("SURVIVED, and nothing explains it") == 3
     assert "int missed(int a) { return a <= 10; }" in said
     assert re.search(r"Fewer than 95 %", said)
+    told = re.search(r"^(\d+) of (\d+) faults noticed", said, re.MULTILINE)
+    assert told and int(told[2]) - int(told[1]) == 3, "what changes no instruction is not counted"
+    assert "3 survived, 0 of them explained" in said
 
     # Now there is a list: an entry that is right, one that is wrong, one that fits no line.
     survivors = re.findall(r"^(\[\w+\] .*\n.*\n.*)\n    SURVIVED", said, re.MULTILINE)
@@ -144,6 +147,8 @@ def test_it_tells_what_is_noticed_from_what_is_missed(
     assert "nothing explains it" not in said
     status, said = run(tree, capsys, survivors[0][1:9], entries=reasons)
     assert (status, said.count("explained: It is missed on purpose.")) == (0, 1)
+    assert "0 of 1 faults noticed: 0.0 %" in said, "an explained one is not left out"
+    assert "1 survived, 1 of them explained" in said
 
 
 @pytest.mark.limit(110)
@@ -207,6 +212,11 @@ def function(body: str) -> str:
         ("not", "a = !b;", ["a = b;"]),
         ("number", "a = 0x10u;", ["a = 17u;", "a = 15u;"]),
         ("number", "if (__builtin_expect(b, 0)) a = b;", []),
+        ("number", "a = 2000000;", ["a = 4000000;", "a = 1000000;"]),
+        ("number", "a = INT64_C(65);", ["a = INT64_C(130);", "a = INT64_C(32);"]),
+        ("number", "a = 64;", ["a = 65;", "a = 63;"]),
+        ("number", "a = 32767u;", ["a = 32768u;", "a = 32766u;"]),
+        ("number", "a = 0700;", ["a = 449;", "a = 447;"]),
         ("condition", "if (a) b = a;", ["if (!(a)) b = a;"]),
         ("error", "return -EAGAIN;", ["return 0;"]),
         ("arithmetic", "a = -b;", []),
