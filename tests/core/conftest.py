@@ -34,8 +34,11 @@ uint64_t altsem_id_from(uint32_t pid, uint32_t start, uint32_t pid_namespace);
 uint32_t altsem_pid_namespace(void);
 uint32_t altsem_generation(void);
 int altsem_watch_forks(void);
+typedef struct { char state; uint32_t threads, start; } altsem_seen;
+int altsem_proc_look(const char *name, altsem_seen *seen);
 int altsem_private_directory(const char *candidate, int create);
 const char *altsem_directory(unsigned i);
+int altsem_segment_reopen(const altsem_segment *);
 char *start_of(const altsem_segment *);
 extern void (*after_unlock)(void);
 typedef struct altsem_sleeps {
@@ -57,7 +60,8 @@ void __wrap_altsem_mutex_unlock(void) {
 #endif
 """
 HEADERS = (
-    "names/private", "process/clock", "process/fork", "wait/cpus", "wait/testing", "wait/wait",
+    "names/private", "process/clock", "process/fork", "process/proc", "wait/cpus", "wait/testing",
+    "wait/wait",
 )  # fmt: skip
 # csrc/wait/testing.h says what a test build has that a shipped one has not.
 FLAGS = ("-std=c11", "-O2", "-g", "-fvisibility=hidden", "-DALTSEM_TEST_BUILD")
