@@ -220,6 +220,24 @@ print([child.result() for child in children], len(thread.result()), old.sem_valu
     assert moment(code) == f"{[([0], True)] * len(SILENT)} 100 {3 + len(SILENT)}\n"
 
 
+def test_a_child_that_forgets_what_is_half_done_knows_of_what_it_makes(moment) -> None:
+    code = """
+kit.sem()
+set("hold", 2)
+thread = Task(lambda: [kit.sem() for _ in range(100)])
+until(lambda: get("held"))
+def work():
+    signal.alarm(10)
+    before = kit.lib.altsem_segment_count()
+    kit.sem()
+    return before, kit.lib.altsem_segment_count()
+children = [Child(work, fork=fork) for fork in SILENT]
+set("go", 1)
+print([child.result() for child in children], len(thread.result()))
+"""
+    assert moment(code) == f"{[(0, 1)] * len(SILENT)} 100\n"
+
+
 def test_a_signal_handler_may_fork_in_the_middle_of_taking_a_slot(moment) -> None:
     code = """
 set("fork", 1)

@@ -260,6 +260,8 @@ def test_a_name_whose_path_is_too_long_for_the_system_works(
     error, sem = create(kit, "n", SEM, 3)
     assert error == OK and sem is not None and sem.sem_value() == 3
     assert kit.named("open", "n", SEM)[0] == OK
+    # A part of the path names another file, which nobody is to open.
+    assert kit.lib.altsem_segment_reopen(sem.segment) == ENOENT
     assert call(kit, "unlink", "n") == OK
 
 

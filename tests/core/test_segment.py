@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import random
@@ -51,7 +52,7 @@ def image(kit: Kit, thing: Thing, fresh: bool = True) -> bytearray:
 
 
 def forged(data: bytes, descriptors: list[int]) -> int:
-    fd = os.memfd_create("forged")
+    fd = os.memfd_create("forged", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     descriptors.append(fd)
     os.write(fd, data)
     return fd
@@ -443,3 +444,67 @@ for _ in range(500):
 print(size() - before < 250 * PAGE)
 """
     assert program(code, env={"ALTSEM_BACKEND": "sysv"}) == "True\n"
+
+
+@pytest.mark.parametrize("source", ["getrandom", "/dev/urandom", "the clock"])
+def test_segments_have_identities_of_their_own_wherever_chance_comes_from(
+    kit: Kit, crew: Crew, source: str
+) -> None:
+    """Of one process, and of two that make theirs at the same time."""
+    if source != "getrandom" and not sandbox.can_refuse():
+        pytest.skip("no system call can be refused here")
+
+    def work() -> list[bytes] | None:
+        if source == "the clock":
+            try:
+                sandbox.own_mounts()
+                sandbox.mount_tmpfs("/dev", "")
+            except OSError:
+                return None
+        if source != "getrandom":
+            sandbox.refuse("getrandom", errno.ENOSYS)
+        made = [kit.sem() for _ in range(3 * PAGE // 64)]
+        return list(dict.fromkeys(kit.identity(each.segment) for each in made))
+
+    told = [child.result() for child in [crew.child(work) for _ in range(2)]]
+    if None in told:
+        pytest.skip("no mount namespace to be had here")
+    # The first may have come from the parent's; all others are new.
+    identities = [identity for each in told for identity in each]
+    assert min(map(len, told)) >= 3
+    assert len(set(identities)) == len(identities)
+    assert bytes(16) not in identities
+
+
+def test_an_address_range_is_not_lost_when_a_mapping_into_it_fails(program) -> None:
+    """Where it has to stay readable: it is used again, or each failure would cost one."""
+    code = """
+import errno, fcntl, os
+from core.test_segment import forged, image
+SEAL_FUTURE_WRITE = 16
+opened = []
+def attached(seals=0):
+    fd = forged(image(kit, kit.things[0]), opened)
+    if seals:
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
+    error, segment, took = kit.attach(fd)
+    if took:
+        opened.remove(fd)
+    if error:
+        return error
+    start = int(ffi.cast("uintptr_t", lib.start_of(segment)))
+    lib.altsem_segment_decref(segment)
+    return start
+kit.sem()
+first = attached()
+assert attached() == first
+try:
+    refused = [attached(SEAL_FUTURE_WRITE) for _ in range(2)]
+except OSError:
+    print("skip")
+    sys.exit()
+print(refused == [-errno.EPERM] * 2, attached() == first)
+"""
+    if (said := program(code, env={"ALTSEM_BACKEND": "sysv"})) == "skip\n":
+        pytest.skip("files cannot be sealed against mappings here")
+    assert said == "True True\n"

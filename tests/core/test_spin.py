@@ -100,6 +100,7 @@ class World:
         self.words = self.ffi.new("uint64_t[]", 8 * 64)  # a slot has 8
         self.now = 10**12
         self.cpus = 2
+        self.turn = TURN
         self.yields = self.forgotten = 0
         self.yield_takes = 200
         self.on_yield: Callable[[], None] = lambda: None
@@ -113,7 +114,7 @@ class World:
         self.forgotten = 0
 
     def _clock(self) -> int:
-        self.now += TURN
+        self.now += self.turn
         while self.events and self.events[0][0] <= self.now:
             self.words[0] = self.events.pop(0)[1]
         return self.now
@@ -186,6 +187,16 @@ def test_it_outlasts_a_dear_wake_up(world: World) -> None:
     said, took = world.spin()
     assert said
     assert 80_000 <= took <= long_spin(world)
+
+
+def test_the_first_yield_comes_when_a_long_spin_is_that_old(world: World) -> None:
+    """Neither at the look at the clock before, nor only at the one after."""
+    start, yielded = world.now, []
+    world.turn = world.lib.YIELD_AFTER // 4
+    world.on_yield = lambda: yielded.append(world.now)
+    world.spin()
+    # The spin starts with the first look at the clock.
+    assert yielded[0] == start + world.turn + world.lib.YIELD_AFTER + world.yield_takes
 
 
 def test_a_failed_long_spin_ends_and_starts_a_cool_down(world: World) -> None:
@@ -461,6 +472,15 @@ def test_each_word_has_a_history_of_its_own(world: World) -> None:
     assert sum(took >= world.lib.LONG_SPIN for took in others) >= 6
 
 
+def test_words_that_stand_together_are_spread_over_all_histories(world: World) -> None:
+    """A failed long spin at one word keeps those that share its history from such a spin."""
+    start, histories = world.now, 0
+    for slot in range(64):
+        world.now = start  # before the end of every cool-down
+        histories += world.spin(slot=slot)[1] >= world.lib.LONG_SPIN
+    assert histories > 32, "as many as half of them would be"
+
+
 def test_the_child_of_a_fork_starts_without_a_history(world: World) -> None:
     world.spin()
     assert world.spin()[1] <= short_spin(world)
@@ -472,6 +492,12 @@ def test_the_child_of_a_fork_starts_without_a_history(world: World) -> None:
 def test_the_figures_belong_together(world: World) -> None:
     lib: Any = world.lib
     assert lib.SHORT_SPIN < lib.YIELD_AFTER < lib.LATE_YIELD < lib.LONG_SPIN
+    # What a sleep and a wake cost at the most; and on one CPU, where only a yield helps.
+    assert 80_000 <= lib.LONG_SPIN < 2 * 80_000
+    assert lib.YIELD_AFTER < 3_000
+    # As the head of spin.c says.
+    assert 2 * lib.BACK_OFF == lib.SHORT_SPIN
+    assert (lib.FIRST_YIELD_COOL_DOWN, lib.LAST_YIELD_COOL_DOWN, lib.RETRY_ONE_IN) == (8, 512, 64)
     assert lib.FIRST_COOL_DOWN >= 32 * lib.LONG_SPIN
     assert lib.FIRST_COOL_DOWN < lib.LAST_COOL_DOWN
 
