@@ -19,9 +19,19 @@ TESTS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "csrc/primitives/*.c",
         ("test_{stem}", "test_races", "test_lost_wakes", "test_stress", "test_kills"),
     ),
-    ("csrc/wait/wait.c", ("test_wait", "test_now", "test_sem", "test_segment", "test_lost_wakes")),
+    (
+        "csrc/wait/wait.c",
+        (
+            "test_wait",
+            "test_wait_simulated",
+            "test_now",
+            "test_sem",
+            "test_segment",
+            "test_lost_wakes",
+        ),
+    ),
     ("csrc/wait/futex.c", ("test_wait", "test_lost_wakes")),
-    ("csrc/wait/sysv*.c", ("test_wait_sysv", "test_lost_wakes")),
+    ("csrc/wait/sysv*.c", ("test_wait_simulated", "test_wait_sysv", "test_lost_wakes")),
     ("csrc/wait/filelock.c", ("test_wait_filelock",)),
     ("csrc/wait/spin.c", ("test_spin",)),
     (
@@ -29,12 +39,17 @@ TESTS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ("test_slot", "test_segment", "test_memory", "test_name", "test_wait_filelock"),
     ),
     ("csrc/memory/slot.c", ("test_slot", "test_segment", "test_fork_kinds")),
-    ("csrc/memory/*.c", ("test_slot", "test_segment", "test_memory", "test_{stem}")),
+    (
+        "csrc/memory/*.c",
+        ("test_slot", "test_segment", "test_memory", "test_fork_kinds", "test_{stem}"),
+    ),
     ("csrc/names/*.c", ("test_name", "test_{stem}")),
     (
         "csrc/process/*.c",
         (
             "test_owner",
+            "test_owner_interrupted",
+            "test_proc",
             "test_fork",
             "test_fork_kinds",
             "test_judge",
