@@ -25,6 +25,8 @@ MEMORY = 8 << 30
 KILLED, TIMED_OUT, SURVIVED = "killed", "killed (time is up)", "survived"
 SAME, REFUSED = "the same code", "does not compile"
 NOTICED = (KILLED, TIMED_OUT)
+# What pytest ends with when it was called wrongly, or found no tests: nothing was noticed then.
+NOTHING_RUN = (4, 5)
 
 
 class NotSoundError(Exception):
@@ -150,9 +152,12 @@ class Bed:
             finally:
                 _end(process)
         shutil.rmtree(private, ignore_errors=True)
+        text = said.read_text(errors="replace")
+        if code in NOTHING_RUN:
+            raise NotSoundError(f"{text}\nNo test was run.")
         if code is None or code == order.HANGS:
-            return TIMED_OUT, said.read_text(errors="replace")
-        return (SURVIVED if code == 0 else KILLED), said.read_text(errors="replace")
+            return TIMED_OUT, text
+        return (SURVIVED if code == 0 else KILLED), text
 
     def time(self, tests: list[str], limit: float) -> dict[str, float]:
         """How long each file of tests takes on sound code, where it must not fail; "": pytest."""

@@ -161,6 +161,18 @@ def test_what_a_file_sets_up_is_set_up_once_also_in_the_order_of_the_quickest(
     assert ("survived", "comparison", "4") in outcomes(said), said
 
 
+def test_where_no_test_was_run_nothing_is_called_killed(
+    tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those of this file are only run in part, and of that part there is none here."""
+    (tree / "tests" / "core" / "test_mini.py").rename(tree / "tests" / "core" / "test_races.py")
+    listed = tree.parent / "explained.txt"
+    listed.write_text("")
+    assert main(["comparison", f"--root={tree}", f"--explained={listed}"]) == 2
+    said = capsys.readouterr().out
+    assert "No test was run" in said and not outcomes(said)
+
+
 @pytest.mark.parametrize(
     "text",
     [
