@@ -18,7 +18,8 @@
  *   - All functions are safe in several threads at once.
  *   - Safe in a signal handler, also one that interrupts any function here, are only:
  *       altsem_sem_try, _post, _value         altsem_event_set, _clear, _is_set, _now
- *       altsem_lock_try, _is_mine, _is_ours, _is_free, _owner_tid, _owner_pid, _owner_id, and
+ *       altsem_lock_try, _is_mine, _is_ours, _is_free, _owner_tid, _owner_pid, _owner_id,
+ *       _owner_token, _is_robust, _inherit, and
  *       _release of what the handler itself has taken
  *       altsem_waiters, altsem_tid, altsem_deadline_in
  *     What a thread may do only while it holds a lock may not be done by a handler that interrupts
@@ -178,7 +179,7 @@ int32_t altsem_sem_value(const altsem_slot *slot);
 
 int altsem_lock_try(altsem_slot *slot); /* -EAGAIN: somebody holds it, perhaps the caller */
 int altsem_lock_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadline);
-/* Frees the lock, whoever holds it.  -EOVERFLOW: nobody does. */
+/* Frees the lock, whoever holds it, unless it is robust.  -EOVERFLOW: nobody does. */
 int altsem_lock_release(altsem_segment *segment, altsem_slot *slot);
 int altsem_lock_is_mine(const altsem_slot *slot); /* held by the calling thread */
 int altsem_lock_is_ours(const altsem_slot *slot); /* held by a thread of this process */
@@ -186,6 +187,31 @@ int altsem_lock_is_free(const altsem_slot *slot);
 /* If a thread of this process holds it, it is held by nobody from now on, as one born taken is.
  * Returns whether it is held by nobody now. */
 int altsem_lock_disown(altsem_slot *slot);
+/* --- locks that survive their holder ---------------------------------------------------------- */
+
+/* Makes a LOCK or RLOCK that nobody else has seen yet one that is taken over when its owner is proved
+ * dead (primitives/robust.c); -EINVAL for other types.  The owner of a LOCK is the process, of an
+ * RLOCK the thread.  It may be released by its owner only: altsem_lock_release says -EPERM to others.
+ * altsem_lock_wait looks whether the owner is dead whenever it gives up, or returns -EINTR.  */
+int altsem_lock_make_robust(altsem_slot *slot);
+int altsem_lock_is_robust(const altsem_slot *slot);
+/* Takes a lock of any kind whose owner is proved dead; -EAGAIN: it is not, or nobody holds it. */
+int altsem_lock_inherit(altsem_segment *segment, altsem_slot *slot);
+/* Whether an owner has died of whom no holder has been told: to be asked after each taking, by the
+ * holder.  A release forgets it, or _release_untold does not: then the next one is told. */
+typedef struct altsem_death {
+    uint32_t pid, tid; /* pid 0: not known */
+    int is_shown;      /* /proc still has that process, as a zombie, or alive without the thread */
+} altsem_death;
+int altsem_lock_death(const altsem_segment *segment, const altsem_slot *slot, altsem_death *death);
+int altsem_lock_release_untold(altsem_segment *segment, altsem_slot *slot);
+/* How often it was taken over. */
+uint32_t altsem_lock_deaths(const altsem_slot *slot);
+/* For a holder of a robust lock: a note that nobody could go on where it is now.  If it dies there the
+ * note stays, for all that come after. */
+void altsem_lock_set_midway(altsem_slot *slot, int midway);
+int altsem_lock_is_midway(const altsem_slot *slot);
+
 /* RLOCK: the calling thread takes it once more (it must hold it).  -EOVERFLOW after 2^31-2. */
 int altsem_rlock_again(altsem_slot *slot);
 /* RLOCK: undoes one taking.  -EPERM: the calling thread does not hold it. */
@@ -268,20 +294,21 @@ int altsem_barrier_broken(const altsem_slot *slot);
  * not known); how many sleep on a semaphore, lock or event (a killed waiter stays counted). */
 uint32_t altsem_tid(void);
 uint32_t altsem_lock_owner_tid(const altsem_slot *slot);
+uint32_t altsem_lock_owner_token(const altsem_slot *slot); /* with a hash: word.h */
 uint32_t altsem_lock_owner_pid(const altsem_slot *slot);
 /* Which thread of which process that is, also when its numbers are used again: the pid in the upper
  * 22 bits; the upper 44 are the same for all threads of a process (process/owner.h).  0: nobody, or
  * whoever took the lock has not said so yet. */
 uint64_t altsem_lock_owner_id(const altsem_slot *slot);
-/* What is proved of the owner whose numbers are `tid` and `id` in that PID namespace (0: not known,
- * which proves nothing).  pid 0: not known. */
+/* What is proved of the owner whose numbers are `token` (or only its thread id) and `id` in that PID
+ * namespace (0: not known, which proves nothing).  pid 0: not known. */
 enum altsem_life { ALTSEM_CANNOT_TELL = -1, ALTSEM_DEAD = 0, ALTSEM_ALIVE = 1 };
 typedef struct altsem_verdict {
     uint32_t pid;
     int process, thread; /* enum altsem_life */
     int is_shown;        /* /proc has the very process: alive, or a zombie */
 } altsem_verdict;
-void altsem_judge(uint32_t tid, uint64_t id, uint32_t pid_namespace, altsem_verdict *verdict);
+void altsem_judge(uint32_t token, uint64_t id, uint32_t pid_namespace, altsem_verdict *verdict);
 /* The PID namespace (its inode; mixed with that of a time namespace, if there is one) in which the
  * owners of locks in a segment are to be understood; 0: processes of several use it, or it is not
  * known. */

@@ -7,9 +7,12 @@
  *
  * low, by type
  *   SEM     the value, 0 .. 2^31-1; and HUNGRY: the next token is for a waiter that has slept
- *   LOCK    0 free | t held by the thread with kernel id t | NOBODY held, by nobody (born taken);
+ *   LOCK    0 free | t held by the thread with the token t | NOBODY held, by nobody (born taken);
  *           and WOKEN: a waiter has been woken and has not looked at the word yet;
- *           and HUNGRY: the next owner is to be a waiter that has slept
+ *           and HUNGRY: the next owner is to be a waiter that has slept;
+ *           and SUSPECT: somebody judges whether t is dead (ROBUST, primitives/robust.c)
+ *   token   bits 0-21 the kernel's id of the thread, bits 22-27 a hash of when the thread started and
+ *           of the identity of its process; 0 where /proc does not tell that (process/owner.h)
  *   RLOCK   as LOCK; how often it is held is in slot->again, which only the owner touches
  *   EVENT   (times set) << 1 | is it set now
  *
@@ -32,6 +35,9 @@
  *   LOCK held, WOKEN            a waiter                  the same without WOKEN, then it sleeps; with
  *                                                         HUNGRY if it is starving
  *   LOCK held        t          disown, t's process       NOBODY; waiters, WOKEN, HUNGRY stay
+ *   LOCK held, ROBUST  t        anyone who finds it held  t, SUSPECT; all else stays
+ *        held, SUSPECT  t       who has judged t dead     its own token; SUSPECT goes; if it waits,
+ *                               since SUSPECT was set     HUNGRY and WOKEN too, as for a free lock
  *   EVENT unset      s<<1       set                       (s+1)<<1|1, then wake all if waiters > 0
  *   EVENT set        s<<1|1     clear                     s<<1
  *
@@ -73,6 +79,9 @@
  *   - A waiter that is SIGKILLed stays counted for ever.  Harmless: every release makes one wake
  *     call too many.  "Repairing" the count when a wake finds nobody is illegal: a waiter may stand
  *     between its announcement and its sleep.
+ *   - Every release, take and disown writes a word without SUSPECT.  Illegal to keep it: where it still
+ *     stands, the holding that was judged is the one that is taken over.  A sleep is on the word with
+ *     or without it; setting it changes nothing that anybody waits for.
  *   - A waiter that is SIGKILLed after it was chosen by a wake, before it took the token, strands
  *     the others: the token is there, they sleep.  So no sleep lasts longer than a second.
  *
@@ -93,8 +102,12 @@ static_assert(__atomic_always_lock_free(8, 0), "altsem needs lock-free 64-bit at
 static_assert(sizeof(_Atomic uint64_t) == 8 && sizeof(_Atomic uint32_t) == 4, "atomics are bare");
 
 #define ALTSEM_WAITER (UINT64_C(1) << 32)
-/* The low half of a lock.  Bits 0-21 are the thread id: Linux has no larger ones.  Bits 22-27 are
- * kept free for a hash of the owner's identity, bit 28 for the suspicion that the owner is dead. */
+/* The low half of a lock.  Linux has no larger thread ids; of a system that has, the rest is cut off,
+ * and the hash is 0: threads are still told apart by `holder`, but no owner can be proved dead. */
+#define ALTSEM_TID UINT32_C(0x003fffff)
+#define ALTSEM_HASH_AT 22
+#define ALTSEM_HASH UINT32_C(0x3f) /* from ALTSEM_HASH_AT on */
+#define ALTSEM_SUSPECT UINT32_C(0x10000000)
 #define ALTSEM_HUNGRY UINT32_C(0x20000000)
 #define ALTSEM_WOKEN UINT32_C(0x40000000)
 #define ALTSEM_NOBODY UINT32_C(0x80000000)
@@ -110,14 +123,20 @@ struct altsem_slot {
         _Atomic uint64_t joining; /* COND: the group that new waiters join, and how many have */
     };
     _Atomic uint32_t again; /* RLOCK: how often the owner took it beyond the first time */
-    _Atomic uint32_t state; /* type | ALTSEM_EXPORTED */
+    _Atomic uint32_t state; /* type | ALTSEM_EXPORTED | ALTSEM_ROBUST */
     int32_t maxvalue;
     uint32_t born;            /* altsem_fork_count() of the maker when it was taken */
     _Atomic uint64_t word2;   /* COND: the word of the odd groups;
                                * SEM, LOCK, RLOCK: when a waiter that had slept last got it, or
                                * reserved it, by altsem_clock() */
-    _Atomic uint64_t current; /* COND: the group that is being notified, and how many are to be */
-    _Atomic uint32_t tripped_since; /* BARRIER: what ended from this generation on has tripped */
+    union {
+        _Atomic uint64_t current; /* COND: the group that is being notified, and how many are to be */
+        _Atomic uint64_t died;    /* ROBUST: an owner of whom a holder must yet be told, 0 for none */
+    };
+    union {
+        _Atomic uint32_t tripped_since; /* BARRIER: what ended from this generation on has tripped */
+        _Atomic uint32_t deaths;        /* ROBUST: how often it was taken over; and MIDWAY */
+    };
     uint32_t next;                  /* free list: index of the next free slot, 0 for none */
     _Atomic uint32_t sleepers[2];   /* sysv: asleep on word, word2, and not yet handed a wake */
 };
@@ -125,13 +144,21 @@ static_assert(sizeof(struct altsem_slot) == ALTSEM_SLOT_BYTES, "a slot is a cach
 
 #define ALTSEM_TYPE_MASK 0xffu
 #define ALTSEM_EXPORTED 0x100u
+#define ALTSEM_ROBUST 0x200u
+
+#define ALTSEM_MIDWAY UINT32_C(0x80000000) /* in `deaths`: nobody can go on where the owner was */
 
 static inline uint32_t altsem_low(uint64_t word) { return (uint32_t)word; }
 static inline uint32_t altsem_high(uint64_t word) { return (uint32_t)(word >> 32); }
 
-/* Who holds a lock: 0, a thread id, or ALTSEM_NOBODY. */
+/* Who holds a lock: 0, a token, or ALTSEM_NOBODY. */
 static inline uint32_t altsem_owner(uint64_t word) {
-    return (uint32_t)word & ~(ALTSEM_WOKEN | ALTSEM_HUNGRY);
+    return (uint32_t)word & ~(ALTSEM_WOKEN | ALTSEM_HUNGRY | ALTSEM_SUSPECT);
+}
+
+static inline uint32_t altsem_token_tid(uint32_t token) { return token & ALTSEM_TID; }
+static inline uint32_t altsem_token_hash(uint32_t token) {
+    return token >> ALTSEM_HASH_AT & ALTSEM_HASH;
 }
 
 /* Whether a thread may take the lock: a reserved one only if it has slept for it. */

@@ -105,10 +105,10 @@ static PyMethodDef functions[] = {
      "All backends by name: 0 if the probe answers here, else the errno it gave."},
     {"waiters", module_waiters, METH_O, "waiters(primitive): how many wait for it now."},
     {"holder", module_holder, METH_O,
-     "holder(primitive) -> (thread, identity, PID namespace) of who holds a lock; None if\n"
+     "holder(primitive) -> (token, identity, PID namespace) of who holds a lock; None if\n"
      "nobody does, or it is none.  Identity: 0 if not known, else the pid in its upper 22 bits."},
     {"judge", module_judge, METH_VARARGS,
-     "judge(thread, identity, PID namespace) -> (pid, process alive, thread alive, is it shown by\n"
+     "judge(token, identity, PID namespace) -> (pid, process alive, thread alive, is it shown by\n"
      "/proc, perhaps as a zombie) of such a holder; None each for what cannot be proved."},
     {"reason", module_reason, METH_NOARGS,
      "Why the backend is the one it is, in words; None as long as none has been chosen."},

@@ -37,13 +37,13 @@ PyObject *module_holder(PyObject *module, PyObject *object) {
     if (type != ALTSEM_LOCK && type != ALTSEM_RLOCK) Py_RETURN_NONE;
     /* The two words are not written in one step: look until the thread is the same before and
      * after.  A lock that changes hands that fast has no owner worth naming. */
-    uint32_t thread = altsem_lock_owner_tid(place.slot), before;
+    uint32_t thread = altsem_lock_owner_token(place.slot), before;
     uint64_t id;
     int looks = 0;
     do {
         before = thread;
         id = altsem_lock_owner_id(place.slot);
-        thread = altsem_lock_owner_tid(place.slot);
+        thread = altsem_lock_owner_token(place.slot);
     } while (before && (thread != before || id == 0) && ++looks < 1000);
     if (!before || thread != before) Py_RETURN_NONE;
     return Py_BuildValue("IKI", thread, (unsigned long long)id,

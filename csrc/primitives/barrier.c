@@ -172,7 +172,7 @@ int altsem_barrier_arrive(altsem_segment *segment, altsem_slot *slot, int to_act
                 return 0;
         } else if (!to_act) {
             if (end(segment, slot, &seen, TRIPPED, 0)) return 1;
-        } else if (altsem_step(&slot->word, &seen, closed_by(seen, me->tid),
+        } else if (altsem_step(&slot->word, &seen, closed_by(seen, altsem_token_tid(me->token)),
                                memory_order_acq_rel)) {
             atomic_store_explicit(&slot->holder, signed_by(*generation, me->id),
                                   memory_order_relaxed);

@@ -15,7 +15,7 @@ static inline int altsem_fast_try(altsem_slot *slot) {
     const altsem_thread *me = altsem_self();
     uint64_t seen = altsem_load(&slot->word);
     while (altsem_lock_takeable(seen, 0))
-        if (altsem_step(&slot->word, &seen, seen | me->tid, memory_order_acquire)) {
+        if (altsem_step(&slot->word, &seen, seen | me->token, memory_order_acquire)) {
             atomic_store_explicit(&slot->holder, me->id, memory_order_relaxed);
             return 0;
         }
@@ -24,7 +24,7 @@ static inline int altsem_fast_try(altsem_slot *slot) {
 
 static inline int altsem_fast_is_mine(const altsem_slot *slot) {
     const altsem_thread *me = altsem_self();
-    return altsem_owner(altsem_load(&slot->word)) == me->tid &&
+    return altsem_owner(altsem_load(&slot->word)) == me->token &&
            altsem_load(&slot->holder) == me->id;
 }
 

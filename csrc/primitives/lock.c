@@ -8,6 +8,7 @@
  */
 #include "primitives/fair.h"
 #include "primitives/fast.h"
+#include "primitives/robust.h"
 #include "wait/spin.h"
 
 static void hold(altsem_slot *slot) {
@@ -19,7 +20,7 @@ static void hold(altsem_slot *slot) {
 int altsem_lock_try(altsem_slot *slot) {
     uint64_t seen = altsem_load(&slot->word);
     while (altsem_lock_takeable(seen, 1)) {
-        if (!altsem_step(&slot->word, &seen, seen | altsem_self()->tid, memory_order_acquire))
+        if (!altsem_step(&slot->word, &seen, seen | altsem_self()->token, memory_order_acquire))
             continue;
         hold(slot);
         return 0;
@@ -32,7 +33,7 @@ int altsem_lock_try(altsem_slot *slot) {
 static int take(altsem_slot *slot, uint64_t seen, const altsem_waiting *waiting) {
     while (altsem_lock_takeable(seen, waiting->slept)) {
         uint64_t rest = (seen & ~(uint64_t)(ALTSEM_WOKEN | ALTSEM_HUNGRY)) - ALTSEM_WAITER;
-        if (!altsem_step(&slot->word, &seen, rest | altsem_self()->tid, memory_order_acquire))
+        if (!altsem_step(&slot->word, &seen, rest | altsem_self()->token, memory_order_acquire))
             continue;
         hold(slot);
         altsem_served(slot, waiting);
@@ -43,7 +44,11 @@ static int take(altsem_slot *slot, uint64_t seen, const altsem_waiting *waiting)
 
 int altsem_lock_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadline) {
     if (altsem_fast_try(slot) == 0) return 0;
-    if (deadline == ALTSEM_NOW) return altsem_lock_try(slot) == 0 ? 0 : -ETIMEDOUT;
+    if (deadline == ALTSEM_NOW) {
+        if (altsem_lock_try(slot) == 0) return 0;
+        return altsem_lock_is_robust(slot) && altsem_lock_inherit(segment, slot) == 0 ? 0
+                                                                                     : -ETIMEDOUT;
+    }
     altsem_spinner spinner = {&slot->word, ALTSEM_UNTIL_FREE, 0, 0, deadline};
     while (altsem_spin(&spinner))
         if (altsem_fast_try(slot) == 0) return 0;
@@ -58,6 +63,9 @@ int altsem_lock_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadlin
             seen = altsem_load(&slot->word);
             continue;
         }
+        if (result && altsem_lock_is_robust(slot) &&
+            altsem_robust_take(segment, slot, &waiting) == 0)
+            return 0;
         /* WOKEN stays meanwhile: no release wakes another. */
         if (spinner.woken && result == 0 && altsem_spin(&spinner)) {
             seen = altsem_load(&slot->word);
@@ -84,6 +92,7 @@ int altsem_lock_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadlin
 int altsem_lock_release(altsem_segment *segment, altsem_slot *slot) {
     /* Zero already, unless an RLOCK is freed in the place of an owner that died deep inside: the
      * next one must not inherit the depth. */
+    if (altsem_lock_is_robust(slot)) return altsem_robust_release(segment, slot, 1);
     if (!altsem_lock_is_free(slot)) atomic_store_explicit(&slot->again, 0, memory_order_relaxed);
     return altsem_fast_release(segment, slot);
 }
@@ -124,13 +133,16 @@ int altsem_rlock_again(altsem_slot *slot) {
 }
 
 int altsem_rlock_release(altsem_segment *segment, altsem_slot *slot) {
+    if (altsem_lock_is_robust(slot) && altsem_fast_is_mine(slot) &&
+        atomic_load_explicit(&slot->again, memory_order_relaxed) == 0)
+        return altsem_robust_release(segment, slot, 1);
     return altsem_fast_rlock_release(segment, slot);
 }
 
 int altsem_rlock_release_all(altsem_segment *segment, altsem_slot *slot, uint32_t *depth) {
     if (!altsem_fast_is_mine(slot)) return -EPERM;
     *depth = atomic_exchange_explicit(&slot->again, 0, memory_order_relaxed) + 1;
-    return altsem_fast_release(segment, slot);
+    return altsem_lock_release(segment, slot);
 }
 
 void altsem_rlock_restore(altsem_slot *slot, uint32_t depth) {
@@ -142,13 +154,17 @@ uint32_t altsem_rlock_depth(const altsem_slot *slot) {
     return atomic_load_explicit(&slot->again, memory_order_relaxed) + 1;
 }
 
-uint32_t altsem_lock_owner_tid(const altsem_slot *slot) {
+uint32_t altsem_lock_owner_token(const altsem_slot *slot) {
     uint32_t owner = altsem_owner(altsem_load(&slot->word));
     return owner == ALTSEM_NOBODY ? 0 : owner;
 }
 
+uint32_t altsem_lock_owner_tid(const altsem_slot *slot) {
+    return altsem_token_tid(altsem_lock_owner_token(slot));
+}
+
 uint32_t altsem_lock_owner_pid(const altsem_slot *slot) {
-    return altsem_lock_owner_tid(slot) ? altsem_id_pid(altsem_load(&slot->holder)) : 0;
+    return altsem_lock_owner_token(slot) ? altsem_id_pid(altsem_load(&slot->holder)) : 0;
 }
 
 uint64_t altsem_lock_owner_id(const altsem_slot *slot) { return altsem_load(&slot->holder); }

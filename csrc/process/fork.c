@@ -10,7 +10,7 @@
  * there.  So the mutex is one word that says who has it, set in the step that takes it:
  *
  *   0                         free
- *   generation << 32 | tid    held by that thread; in another generation: by a thread of a process
+ *   generation << 32 | token  held by that thread; in another generation: by a thread of a process
  *                             that this one descends from, which is not here, so it is free
  *   ... | FORKING             the same, and what it guards is whole: the holder is in fork()
  *
@@ -43,7 +43,7 @@ static _Atomic int unwatched = -ENOMEM; /* 0: the handlers are registered */
 
 static uint64_t self(void) {
     const altsem_thread *me = altsem_self();
-    return (uint64_t)me->generation << 32 | me->tid;
+    return (uint64_t)me->generation << 32 | me->token;
 }
 
 /* --- the mutex ---------------------------------------------------------------------------------- */

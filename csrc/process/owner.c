@@ -1,7 +1,7 @@
 /* owner.c - who am I.
  *
- * The word of a lock has room for the kernel's thread id only.  Thread ids are used again, and mean
- * different threads in different PID namespaces, so beside it stands an identity (owner.h) that no
+ * The word of a lock has room for the kernel's thread id and six bits more.  Thread ids are used again,
+ * and mean different threads in different PID namespaces, so beside it stands an identity (owner.h) that no
  * other thread has: neither one of another process, for its pid differs, or its start, or its
  * namespace; nor one of the same process, also if it got the same tid later, for they are counted.
  * It is asked of the kernel once, and remembered by the thread.
@@ -25,6 +25,7 @@
 #include "process/owner.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -70,6 +71,7 @@ void altsem_is_child_of(uint32_t parent) {
     if (atomic_load(&altsem_own.generation) == parent) {
         atomic_store(&altsem_own.id, 0);
         atomic_store(&altsem_own.threads, 0);
+        atomic_store(&altsem_own.start, 0);
         atomic_store(&altsem_own.generation, 0);
     }
     altsem_generation();
@@ -102,6 +104,12 @@ uint64_t altsem_id_from(uint32_t pid, uint32_t start, uint32_t pid_namespace) {
     return id_of(pid, 1, scatter((uint64_t)pid_namespace << 32 ^ start));
 }
 
+uint32_t altsem_hash_from(uint64_t process, uint32_t start) {
+    if (!altsem_id_known(process) || start == 0) return 0;
+    uint32_t hash = (uint32_t)(scatter(process ^ start) >> 58);
+    return hash ? hash : 1;
+}
+
 /* Differs in each process, as far as can be had for nothing. */
 static uint64_t chance(void) {
     return scatter((uint64_t)altsem_clock() ^ (uint64_t)getpid() << 32 ^ (uintptr_t)&altsem_me);
@@ -114,11 +122,13 @@ uint64_t altsem_process_id(void) {
     int saved = errno;
     altsem_seen seen;
     uint32_t pid = (uint32_t)getpid();
-    if (altsem_proc_look("self", &seen) == 0)
+    if (altsem_proc_look("self", &seen) == 0) {
         id = altsem_id_from(pid, seen.start, altsem_pid_namespace());
-    else
-        id =
-            id_of(pid, 0, chance()); /* nobody can judge this process, but it differs from others */
+        atomic_store_explicit(&altsem_own.start, seen.start, memory_order_relaxed);
+    } else {
+        /* Nobody can judge this process, but it differs from others. */
+        id = id_of(pid, 0, chance());
+    }
     errno = saved;
     /* Two threads may come here at once: the first one's answer counts. */
     return atomic_compare_exchange_strong(&altsem_own.id, &nobody, id) ? id : nobody;
@@ -136,6 +146,23 @@ static uint32_t next_number(void) {
     return next & mask;
 }
 
+/* The first thread started with its process, and need not ask. */
+static uint32_t token_of(uint32_t tid, uint64_t process) {
+    uint32_t start = 0;
+    if (tid == altsem_id_pid(process)) {
+        start = atomic_load_explicit(&altsem_own.start, memory_order_relaxed);
+    } else if (tid <= ALTSEM_TID && altsem_id_known(process)) {
+        int saved = errno;
+        altsem_seen seen;
+        char name[32];
+        snprintf(name, sizeof name, "self/task/%u", tid);
+        if (altsem_proc_look(name, &seen) == 0) start = seen.start;
+        errno = saved;
+    }
+    uint32_t token = (tid & ALTSEM_TID) | altsem_hash_from(process, start) << ALTSEM_HASH_AT;
+    return token ? token : ALTSEM_TID;
+}
+
 void altsem_introduce(void) {
     uint32_t generation = altsem_generation();
     uint64_t process = altsem_process_id();
@@ -145,9 +172,9 @@ void altsem_introduce(void) {
         if (atomic_compare_exchange_strong(&altsem_me.numbered, &seen, number)) seen = number;
     }
     altsem_me.id = process | (uint32_t)seen;
-    altsem_me.tid = (uint32_t)syscall(SYS_gettid);
+    altsem_me.token = token_of((uint32_t)syscall(SYS_gettid), process);
     atomic_signal_fence(memory_order_seq_cst);
     altsem_me.generation = generation;
 }
 
-uint32_t altsem_tid(void) { return altsem_self()->tid; }
+uint32_t altsem_tid(void) { return altsem_token_tid(altsem_self()->token); }

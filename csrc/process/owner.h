@@ -14,12 +14,18 @@
  * thread  counts the threads of the process that asked, from a chance beginning; never 0
  *
  * The upper part, all but `thread`, is the identity of the process.
+ *
+ * The word of a lock has room for less, so it has a token (word.h): the thread id, and six bits that
+ * tell it from most later threads by the same number.  They are a hash of what others can compute
+ * too: when the thread started, and the identity of its process.
  */
 #ifndef ALTSEM_PROCESS_OWNER_H
 #define ALTSEM_PROCESS_OWNER_H
 
 #include <stdatomic.h>
 #include <stdint.h>
+
+#include "word.h"
 
 /* Read on every acquire.  A few bytes of glibc's reserve for late libraries save the call that a
  * thread-local variable of a loaded library otherwise costs; other libcs have no such reserve. */
@@ -42,13 +48,14 @@ typedef union altsem_page {
         _Atomic uint32_t generation; /* 0: this process has not noticed yet that it is a new one */
         _Atomic uint32_t threads;    /* the last number given to a thread; 0: none yet */
         _Atomic uint64_t id;         /* of the process; 0: not asked yet */
+        _Atomic uint32_t start;      /* of the process, in clock ticks; right once `id` is */
     };
     char bytes[ALTSEM_PAGE];
 } altsem_page;
 
 typedef struct altsem_thread {
     uint64_t id;               /* the identity above */
-    uint32_t tid;              /* the kernel's number */
+    uint32_t token;            /* what stands in the word of a lock that it holds */
     uint32_t generation;       /* both are right in this generation only */
     _Atomic uint64_t numbered; /* generation << 32 | number within the process */
 } altsem_thread;
@@ -93,6 +100,8 @@ static inline int altsem_id_known(uint64_t id) {
 uint64_t altsem_process_id(void);
 /* What that is for the process `pid` that started then, in a namespace (altsem_pid_namespace). */
 uint64_t altsem_id_from(uint32_t pid, uint32_t start, uint32_t pid_namespace);
+/* The hash in the token of a thread that started then, of such a process; never 0 if that is known. */
+uint32_t altsem_hash_from(uint64_t process, uint32_t start);
 /* In which pids and start times mean the same: the inode of this process's PID namespace, mixed with
  * its time namespace if that is not the machine's.  0 if it cannot be known.  Ids of another mean
  * nothing here. */

@@ -36,7 +36,7 @@ class Owner(NamedTuple):
     def state(self) -> str:
         """In words: alive, dead, "thread ended", "cannot be judged"."""
         if self.alive is None:
-            return "cannot be judged"
+            return "thread ended" if self.thread_alive is False else "cannot be judged"
         if not self.alive:
             return "dead"
         return "alive" if self.thread_alive is not False else "thread ended"
@@ -55,13 +55,16 @@ def command(pid: int) -> str | None:
         return None
 
 
-def judge(tid: int, holder: int, where: int) -> Owner:
-    """The owner with kernel thread id `tid` and identity `holder` (0: not known), both as in the
-    PID namespace `where` (0: in several, or not known)."""
+TID = 0x3FFFFF  # of the token of an owner (csrc/word.h)
+
+
+def judge(token: int, holder: int, where: int) -> Owner:
+    """The owner with that token and identity `holder` (0: not known), both as in the PID namespace
+    `where` (0: in several, or not known)."""
     from . import _core
 
-    pid, alive, thread_alive, shown = _core.judge(tid, holder, where)
-    return Owner(pid, tid, alive, thread_alive, command(pid) if pid and shown else None)
+    pid, alive, thread_alive, shown = _core.judge(token, holder, where)
+    return Owner(pid, token & TID, alive, thread_alive, command(pid) if pid and shown else None)
 
 
 def owner_of(lock: Primitive) -> Owner | None:

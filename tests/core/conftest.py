@@ -27,7 +27,7 @@ int64_t altsem_clock(void);
 unsigned altsem_cpus(void);
 void altsem_cpus_forget(void);
 double altsem_cpu_quota(const char *mount, const char *membership);
-typedef struct { uint64_t id; uint32_t tid, generation; ...; } altsem_thread;
+typedef struct { uint64_t id; uint32_t token, generation; ...; } altsem_thread;
 const altsem_thread *altsem_self(void);
 uint64_t altsem_process_id(void);
 uint64_t altsem_id_from(uint32_t pid, uint32_t start, uint32_t pid_namespace);
@@ -69,7 +69,7 @@ FLAGS = ("-std=c11", "-O2", "-g", "-fvisibility=hidden", "-DALTSEM_TEST_BUILD")
 FIELDS = {
     "slot": (
         "struct altsem_slot",
-        "word holder again state maxvalue born word2 current joining tripped_since next",
+        "word holder again state maxvalue born word2 current joining tripped_since next died deaths",
     ),
     "header": (
         "altsem_header",

@@ -18,7 +18,7 @@ LAYOUT = 2
 SLOT_BYTES = 64
 HEADER_SLOTS = 2
 NOBODY = 0x80000000
-WOKEN, HUNGRY = 0x40000000, 0x20000000
+WOKEN, HUNGRY, SUSPECT = 0x40000000, 0x20000000, 0x10000000
 SEM_VALUE = 0x7FFFFFFF
 MOST = 1 << 28  # bytes; nobody makes larger ones
 
@@ -120,7 +120,7 @@ def _slot(number: int, data: bytes) -> Slot | None:
     name = TYPES[kind]
     low, high = word & 0xFFFFFFFF, word >> 32
     if kind in LOCKS:
-        low &= ~(WOKEN | HUNGRY)
+        low &= ~(WOKEN | HUNGRY | SUSPECT)
         if low in (0, NOBODY):
             return Slot(number, name, int(low == 0), high, held_by_nobody=low == NOBODY)
         return Slot(number, name, 0, high, low, holder, again)
