@@ -125,20 +125,20 @@ struct altsem_slot {
     _Atomic uint32_t again; /* RLOCK: how often the owner took it beyond the first time */
     _Atomic uint32_t state; /* type | ALTSEM_EXPORTED | ALTSEM_ROBUST */
     int32_t maxvalue;
-    uint32_t born;            /* altsem_fork_count() of the maker when it was taken */
-    _Atomic uint64_t word2;   /* COND: the word of the odd groups;
+    uint32_t born;          /* altsem_fork_count() of the maker when it was taken */
+    _Atomic uint64_t word2; /* COND: the word of the odd groups;
                                * SEM, LOCK, RLOCK: when a waiter that had slept last got it, or
                                * reserved it, by altsem_clock() */
     union {
-        _Atomic uint64_t current; /* COND: the group that is being notified, and how many are to be */
-        _Atomic uint64_t died;    /* ROBUST: an owner of whom a holder must yet be told, 0 for none */
+        _Atomic uint64_t current; /* COND: the group being notified, and how many are to be */
+        _Atomic uint64_t died;    /* ROBUST: of whose death a holder is to be told, 0 for none */
     };
     union {
-        _Atomic uint32_t tripped_since; /* BARRIER: what ended from this generation on has tripped */
+        _Atomic uint32_t tripped_since; /* BARRIER: what ended from here on has tripped */
         _Atomic uint32_t deaths;        /* ROBUST: how often it was taken over; and MIDWAY */
     };
-    uint32_t next;                  /* free list: index of the next free slot, 0 for none */
-    _Atomic uint32_t sleepers[2];   /* sysv: asleep on word, word2, and not yet handed a wake */
+    uint32_t next;                /* free list: index of the next free slot, 0 for none */
+    _Atomic uint32_t sleepers[2]; /* sysv: asleep on word, word2, and not yet handed a wake */
 };
 static_assert(sizeof(struct altsem_slot) == ALTSEM_SLOT_BYTES, "a slot is a cache line");
 

@@ -47,7 +47,7 @@ int altsem_lock_wait(altsem_segment *segment, altsem_slot *slot, int64_t deadlin
     if (deadline == ALTSEM_NOW) {
         if (altsem_lock_try(slot) == 0) return 0;
         return altsem_lock_is_robust(slot) && altsem_lock_inherit(segment, slot) == 0 ? 0
-                                                                                     : -ETIMEDOUT;
+                                                                                      : -ETIMEDOUT;
     }
     altsem_spinner spinner = {&slot->word, ALTSEM_UNTIL_FREE, 0, 0, deadline};
     while (altsem_spin(&spinner))

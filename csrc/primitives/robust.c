@@ -128,8 +128,7 @@ static int take_over(altsem_segment *segment, altsem_slot *slot, const altsem_wa
     atomic_store_explicit(&slot->again, 0, memory_order_relaxed);
     if (altsem_lock_is_robust(slot)) {
         uint64_t tid = altsem_token_tid(token);
-        atomic_store_explicit(&slot->died,
-                              (uint64_t)pid << PID_AT | tid << TID_AT | origin_of(id),
+        atomic_store_explicit(&slot->died, (uint64_t)pid << PID_AT | tid << TID_AT | origin_of(id),
                               memory_order_relaxed);
         set_deaths(slot, (deaths & ALTSEM_MIDWAY) | ((deaths + 1) & ~ALTSEM_MIDWAY));
     }

@@ -69,7 +69,7 @@ FLAGS = ("-std=c11", "-O2", "-g", "-fvisibility=hidden", "-DALTSEM_TEST_BUILD")
 FIELDS = {
     "slot": (
         "struct altsem_slot",
-        "word holder again state maxvalue born word2 current joining tripped_since next died deaths",
+        "word holder again state maxvalue born word2 current joining tripped_since next",
     ),
     "header": (
         "altsem_header",

@@ -170,6 +170,21 @@ static void releases(test *t) { altsem_lock_release(t->segment, t->slot); }
 static void releases_if_held(test *t) {
     if (altsem_lock_owner_tid(t->slot) == 0 && !altsem_lock_is_free(t->slot)) releases(t);
 }
+static void robust(sleeper *me) { altsem_lock_make_robust(me->of->slot); }
+/* It is born taken.  Killed while it holds it, or is about to, or no more: a sleeper takes it over. */
+static void holds(test *t) {
+    releases(t);
+    if (altsem_lock_try(t->slot) == 0) releases(t);
+}
+static void dies_with_it(test *t) {
+    releases(t);
+    pid_t pid = fork();
+    if (pid == 0) _exit(altsem_lock_wait(t->segment, t->slot, ALTSEM_FOREVER));
+    waitpid(pid, NULL, 0);
+}
+static void inherits(test *t) {
+    if (altsem_lock_inherit(t->segment, t->slot) == 0) releases(t);
+}
 static int sem_sleep(sleeper *me) {
     return altsem_sem_wait(me->of->segment, me->of->slot, ALTSEM_FOREVER);
 }
@@ -208,6 +223,9 @@ static const scenario scenarios[] = {
     BARRIER("abort", 3, 2, NULL, aborts, aborts, 1),
     BARRIER("reset", 3, 2, NULL, resets, resets, 1),
     {"release", ALTSEM_LOCK, 0, 1, 2, nothing, lock_sleep, NULL, releases, releases_if_held, 0},
+    {"hold", ALTSEM_LOCK, 0, 1, 2, robust, lock_sleep, NULL, holds, releases_if_held, 0},
+    {"inherit", ALTSEM_LOCK, 0, 1, 2, robust, lock_sleep, dies_with_it, inherits, releases_if_held,
+     0},
     {"post", ALTSEM_SEM, 0, ALTSEM_VALUE_MAX, 2, nothing, sem_sleep, NULL, posts, posts_twice, 0},
     {"set", ALTSEM_EVENT, 0, 0, 2, event_enter, event_sleep, NULL, sets, sets, 0},
 };

@@ -48,7 +48,7 @@ EPROTONOSUPPORT = -errno.EPROTONOSUPPORT
 ENDS = ("woken", "changed", "slice", "deadline", "signal", "refused")
 
 _FORMATS = {4: "=I", 8: "=Q"}
-_WIDE = {"word", "holder", "word2", "current", "joining", "died", "magic", "size"}
+_WIDE = {"word", "holder", "word2", "current", "joining", "magic", "size"}
 
 
 class Sleeps(NamedTuple):
