@@ -11,9 +11,14 @@
  * stay with the slot that they found, which is never given back then.  So each call reads both words
  * once, before it lets the GIL go, and goes on with what it has read. */
 typedef struct {
-    PyObject_HEAD altsem_slot *slot; /* NULL until __init__ or adopt(), and in one that is lost */
-    altsem_segment *segment;
-    PyObject *lost; /* lose(): (errno, sentence, how it was sent); else NULL.  Never changed. */
+    PyObject_HEAD altsem_slot
+        *slot;               /* NULL until __init__ or adopt(), in one that is lost, and in a
+                                      * robust lock: the hot methods ask for nothing else */
+    altsem_segment *segment; /* NULL where there is no slot */
+    union {
+        PyObject *lost; /* lose(): (errno, sentence, how it was sent); else NULL.  Never changed. */
+        altsem_slot *robust; /* there is a segment, but no slot: that of a robust lock (robust.c) */
+    };
 } Primitive;
 
 typedef struct {
@@ -54,6 +59,8 @@ int parse_two(const char *function, const char *first, const char *second, PyObj
               Py_ssize_t nargs, PyObject *kwnames, PyObject **one, PyObject **two);
 
 /* primitive.c */
+#define MAKE_ROBUST 0x200 /* added to the type */
+void primitive_set(Primitive *self, altsem_segment *segment, altsem_slot *slot);
 int primitive_make(Primitive *self, int type, int64_t value, int64_t maxvalue, const char *what);
 PyObject *primitive_new(PyTypeObject *type, PyObject *args, PyObject *kwargs);
 void primitive_drop(Primitive *self);
@@ -76,6 +83,16 @@ PyObject *module_waiters(PyObject *module, PyObject *primitive);
 PyObject *module_holder(PyObject *module, PyObject *primitive);
 PyObject *module_judge(PyObject *module, PyObject *args);
 
+/* robust.c */
+int robust_begin(PyObject *module); /* -1: exception set */
+int robust_by_default(void);
+/* To be called when a robust lock has been taken.  -1: exception set, and it is released. */
+int robust_tell(PyObject *lock, Place place);
+PyObject *module_death(PyObject *module, PyObject *lock);
+PyObject *module_deaths(PyObject *module, PyObject *lock);
+PyObject *module_free_dead(PyObject *module, PyObject *lock);
+PyObject *module_robust_by_default(PyObject *module, PyObject *unused);
+
 /* semlock.c, event.c, cond.c, barrier.c */
 extern PyType_Spec semlock_spec, lock_spec, rlock_spec, semaphore_spec, bounded_spec;
 extern PyType_Spec event_spec, cond_spec, barrier_spec;
@@ -94,17 +111,26 @@ PyObject *module_shm_unlink(PyObject *module, PyObject *args, PyObject *kwargs);
 #define SLOT_OF(self) (((Primitive *)(self))->slot)
 #endif
 
+/* That of a robust lock; NULL for everything else. */
+altsem_slot *robust_slot(PyObject *primitive);
+
+static inline altsem_slot *any_slot(PyObject *primitive) {
+    altsem_slot *slot = SLOT_OF(primitive);
+    return __builtin_expect(slot != NULL, 1) ? slot : robust_slot(primitive);
+}
+
 /* For calls that need the slot only, and only once. */
 #define READY(self)                                                                                \
-    if (__builtin_expect(!SLOT_OF(self), 0)) return raise_uninitialised(self)
+    if (__builtin_expect(!any_slot(self), 0)) return raise_uninitialised(self)
 
 /* What a primitive is now; slot NULL: exception set. */
+Place place_without_slot(PyObject *primitive);
 #ifdef Py_GIL_DISABLED
 Place place_of(PyObject *primitive);
 #else
 static inline Place place_of(PyObject *primitive) {
     Place place = {((Primitive *)primitive)->slot, ((Primitive *)primitive)->segment};
-    if (__builtin_expect(!place.slot, 0)) raise_uninitialised(primitive);
+    if (__builtin_expect(!place.slot, 0)) return place_without_slot(primitive);
     return place;
 }
 #endif

@@ -32,7 +32,8 @@ static PyObject *waiters(PyObject *self, PyObject *unused) {
  * `depth` calls of its own methods release and take. */
 typedef struct {
     Place ours;
-    int type; /* of ours */
+    PyObject *lock; /* ours */
+    int type;       /* of ours */
     PyObject *other;
     uint32_t depth;
 } Held;
@@ -69,6 +70,7 @@ static int take_back(Held *held) {
     int result;
     SLEEP(result, take_somehow(held->ours));
     if (result != 0) return -1;
+    if (!SLOT_OF(held->lock) && robust_tell(held->lock, held->ours) != 0) return -1;
     if (held->type == ALTSEM_RLOCK) altsem_rlock_restore(held->ours.slot, held->depth);
     return 0;
 }
@@ -120,7 +122,7 @@ PyObject *module_cond_wait(PyObject *module, PyObject *const *args, Py_ssize_t n
         PyErr_SetString(PyExc_AssertionError, "must acquire() condition before using wait()");
         return NULL;
     }
-    Held held = {.ours = lock, .type = self->type, .depth = 1};
+    Held held = {.ours = lock, .lock = args[1], .type = self->type, .depth = 1};
     return wait_in(queue, &held, args[2]);
 }
 

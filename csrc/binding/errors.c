@@ -173,7 +173,8 @@ static PyObject *raise_lost(PyObject *lost) {
 }
 
 PyObject *raise_uninitialised(PyObject *self) {
-    if (((Primitive *)self)->lost) return raise_lost(((Primitive *)self)->lost);
+    if (!((Primitive *)self)->segment && ((Primitive *)self)->lost)
+        return raise_lost(((Primitive *)self)->lost);
     PyObject *name = PyObject_GetAttrString((PyObject *)Py_TYPE(self), "__name__");
     if (name) {
         PyErr_Format(PyExc_ValueError, "%U.__init__() has not been called", name);

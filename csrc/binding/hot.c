@@ -19,13 +19,13 @@ ALWAYS_INLINE int try_it(SemLock *self, altsem_slot *slot, int type) {
 }
 
 /* Already held by this thread: 1 taken once more, 0 not held, -1 exception. */
-static int take_again(SemLock *self) {
-    if (self->kind != RECURSIVE_MUTEX || !semlock_is_mine(self)) return 0;
+static int take_again(SemLock *self, altsem_slot *slot) {
+    if (self->kind != RECURSIVE_MUTEX || !semlock_is_mine_at(self, slot)) return 0;
     if (is_counting(self)) {
         count_add(self, 1);
         return 1;
     }
-    if (altsem_rlock_again(slot_of(self)) == 0) return 1;
+    if (altsem_rlock_again(slot) == 0) return 1;
     PyErr_SetString(PyExc_OverflowError, "recursive lock acquired too many times");
     return -1;
 }
@@ -62,28 +62,38 @@ RARELY PyObject *acquire_with_arguments(SemLock *self, PyObject *const *args, Py
                                         PyObject *kwnames) {
     PyObject *block = Py_True, *timeout = Py_None;
     double seconds;
+    READY((PyObject *)self);
     if (parse_two("acquire", "block", "timeout", args, nargs, kwnames, &block, &timeout) != 0)
         return NULL;
     int blocking = PyObject_IsTrue(block);
     if (blocking < 0) return NULL;
-    int again = take_again(self); /* natively, the timeout is not looked at then */
+    altsem_slot *slot = slot_of(self);
+    int again = take_again(self, slot); /* natively, the timeout is not looked at then */
     if (again) return again > 0 ? PyBool_FromLong(1) : NULL;
     int limited = parse_timeout(timeout, &seconds);
     if (limited < 0) return NULL;
-    if (try_it(self, slot_of(self), self->type) == 0) Py_RETURN_TRUE;
+    if (!SLOT_OF(self))
+        return robust_acquire((PyObject *)self, limited && blocking ? altsem_deadline_in(seconds)
+                                                : blocking          ? ALTSEM_FOREVER
+                                                                    : ALTSEM_NOW);
+    if (try_it(self, slot, self->type) == 0) Py_RETURN_TRUE;
     if (!blocking) return try_again(self);
     return acquire_slowly(self, limited ? altsem_deadline_in(seconds) : ALTSEM_FOREVER);
 }
 
 RARELY PyObject *acquire_again_or_slowly(SemLock *self) {
-    int again = take_again(self);
+    int again = take_again(self, SLOT_OF(self));
     if (again) return again > 0 ? PyBool_FromLong(1) : NULL;
     return acquire_slowly(self, ALTSEM_FOREVER);
 }
 
+/* No slot: it has none, or is robust. */
+RARELY PyObject *acquire_unplain(PyObject *op) { return robust_acquire(op, ALTSEM_FOREVER); }
+RARELY PyObject *release_unplain(PyObject *op) { return robust_release(op); }
+
 ALWAYS_INLINE PyObject *acquire_as(PyObject *op, int type) {
     altsem_slot *slot = SLOT_OF(op);
-    if (__builtin_expect(!slot, 0)) return raise_uninitialised(op);
+    if (__builtin_expect(!slot, 0)) return acquire_unplain(op);
     SemLock *self = (SemLock *)op;
     /* One that is held again must not be tried first: it may have a token left. */
     if (type == RECURSIVE_SEM) return acquire_again_or_slowly(self);
@@ -101,6 +111,9 @@ RARELY PyObject *not_mine(void) {
     return NULL;
 }
 
+PyObject *semlock_too_many(void) { return too_many(); }
+PyObject *semlock_not_mine(void) { return not_mine(); }
+
 /* A recursive mutex on a counting slot: natively its bound is not looked at. */
 RARELY PyObject *release_recursive_counting(SemLock *self) {
     if (!semlock_is_mine(self)) return not_mine();
@@ -116,7 +129,7 @@ RARELY PyObject *release_recursive_counting(SemLock *self) {
 
 ALWAYS_INLINE PyObject *release_as(PyObject *op, int type) {
     altsem_slot *slot = SLOT_OF(op);
-    if (__builtin_expect(!slot, 0)) return raise_uninitialised(op);
+    if (__builtin_expect(!slot, 0)) return release_unplain(op);
     SemLock *self = (SemLock *)op;
     /* Without a GIL, and in a race with another __init__, it may be the segment of another slot: a
      * wake-up that goes astray then is one that the waiter does without for a second. */
@@ -143,7 +156,6 @@ RARELY PyObject *too_many_arguments(Py_ssize_t nargs) {
     PyObject *hot_acquire_##suffix(PyObject *op, PyObject *const *args, Py_ssize_t nargs,          \
                                    PyObject *kwnames) {                                            \
         if (__builtin_expect(!nargs && !kwnames, 1)) return acquire_as(op, type_of);               \
-        READY(op);                                                                                 \
         return acquire_with_arguments((SemLock *)op, args, nargs, kwnames);                        \
     }                                                                                              \
     PyObject *hot_enter_##suffix(PyObject *op, PyObject *unused) {                                 \

@@ -10,31 +10,47 @@ static int init(PyObject *self, int type, int kind, int value, int maxvalue, con
     return 0;
 }
 
-/* (*, ctx=None): accepted so that the classes can stand in for multiprocessing.synchronize's. */
-static int only_ctx(PyObject *args, PyObject *kwargs, const char *format) {
-    static char *names[] = {"ctx", NULL};
-    PyObject *ctx;
-    if (!kwargs && PyTuple_Size(args) == 0) return 0;
-    return PyArg_ParseTupleAndKeywords(args, kwargs, format, names, &ctx) ? 0 : -1;
+/* (*, ctx=None, robust=None); ctx is accepted so that the classes can stand in for
+ * multiprocessing.synchronize's.  One that is made again stays as robust as it was.  MAKE_ROBUST, 0, or
+ * -1: exception set. */
+static int whether_robust(PyObject *self, PyObject *args, PyObject *kwargs, const char *format) {
+    static char *names[] = {"ctx", "robust", NULL};
+    PyObject *ctx, *robust = Py_None;
+    if ((kwargs || PyTuple_Size(args) != 0) &&
+        !PyArg_ParseTupleAndKeywords(args, kwargs, format, names, &ctx, &robust))
+        return -1;
+    int was = SLOT_OF(self) ? 0 : robust_slot(self) ? 1 : -1;
+    int wanted = robust != Py_None ? PyObject_IsTrue(robust) : was >= 0 ? was : robust_by_default();
+    if (wanted >= 0 && was >= 0 && wanted != was) {
+        PyErr_SetString(PyExc_ValueError, "a lock that exists stays as robust as it was made");
+        return -1;
+    }
+    return wanted > 0 ? MAKE_ROBUST : wanted;
 }
 
 static int lock_init(PyObject *self, PyObject *args, PyObject *kwargs) {
-    if (only_ctx(args, kwargs, "|$O:Lock") != 0) return -1;
-    return init(self, ALTSEM_LOCK, SEMAPHORE, 1, 1, "Lock");
+    int robust = whether_robust(self, args, kwargs, "|$OO:Lock");
+    if (robust < 0) return -1;
+    return init(self, ALTSEM_LOCK | robust, SEMAPHORE, 1, 1, "Lock");
 }
 
 static int rlock_init(PyObject *self, PyObject *args, PyObject *kwargs) {
-    if (only_ctx(args, kwargs, "|$O:RLock") != 0) return -1;
-    return init(self, ALTSEM_RLOCK, RECURSIVE_MUTEX, 1, 1, "RLock");
+    int robust = whether_robust(self, args, kwargs, "|$OO:RLock");
+    if (robust < 0) return -1;
+    return init(self, ALTSEM_RLOCK | robust, RECURSIVE_MUTEX, 1, 1, "RLock");
 }
 
-/* (value=1, *, ctx=None) */
+/* (value=1, *, ctx=None, robust=None), of which the last is there to be refused. */
 static int value_and_ctx(PyObject *args, PyObject *kwargs, const char *format, const char *what,
                          int *value) {
-    static char *names[] = {"value", "ctx", NULL};
-    PyObject *object = NULL, *ctx;
+    static char *names[] = {"value", "ctx", "robust", NULL};
+    PyObject *object = NULL, *ctx, *robust = NULL;
     *value = 1;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, format, names, &object, &ctx)) return -1;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, format, names, &object, &ctx, &robust))
+        return -1;
+    int wanted = robust ? PyObject_IsTrue(robust) : 0;
+    if (wanted > 0) refuse_robust(what);
+    if (wanted != 0) return -1;
     if (!object) return 0;
     int overflow;
     long number = PyLong_AsLongAndOverflow(object, &overflow);
@@ -54,13 +70,13 @@ static int value_and_ctx(PyObject *args, PyObject *kwargs, const char *format, c
 
 static int semaphore_init(PyObject *self, PyObject *args, PyObject *kwargs) {
     int value;
-    if (value_and_ctx(args, kwargs, "|O$O:Semaphore", "Semaphore", &value) != 0) return -1;
+    if (value_and_ctx(args, kwargs, "|O$OO:Semaphore", "Semaphore", &value) != 0) return -1;
     return init(self, ALTSEM_SEM, SEMAPHORE, value, ALTSEM_VALUE_MAX, "Semaphore");
 }
 
 static int bounded_init(PyObject *self, PyObject *args, PyObject *kwargs) {
     int value;
-    if (value_and_ctx(args, kwargs, "|O$O:BoundedSemaphore", "BoundedSemaphore", &value) != 0)
+    if (value_and_ctx(args, kwargs, "|O$OO:BoundedSemaphore", "BoundedSemaphore", &value) != 0)
         return -1;
     return init(self, semlock_type_for(SEMAPHORE, value, value), SEMAPHORE, value, value,
                 "BoundedSemaphore");
@@ -99,13 +115,16 @@ static PyGetSetDef self_getset[] = {
     PyType_Spec lower##_spec = {"altsem._core." #Name, sizeof(SemLock), 0,                         \
                                 Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, lower##_slots};
 
-CLASS(lock, Lock, lock_methods, "Lock(*, ctx=None)\n--\n\nA non-recursive lock of processes.")
+CLASS(lock, Lock, lock_methods,
+      "Lock(*, ctx=None, robust=None)\n--\n\nA non-recursive lock of processes.")
 CLASS(rlock, RLock, lock_methods,
-      "RLock(*, ctx=None)\n--\n\nA lock of processes that its owner may take again.")
+      "RLock(*, ctx=None, robust=None)\n--\n\nA lock of processes that its owner may take again.")
 CLASS(semaphore, Semaphore, value_methods,
-      "Semaphore(value=1, *, ctx=None)\n--\n\nA semaphore of processes, 0 <= value <= 2**31-1.")
+      "Semaphore(value=1, *, ctx=None, robust=None)\n--\n\nA semaphore of processes, 0 <= value <= "
+      "2**31-1.")
 CLASS(bounded, BoundedSemaphore, value_methods,
-      "BoundedSemaphore(value=1, *, ctx=None)\n--\n\nA semaphore that never rises above its first "
+      "BoundedSemaphore(value=1, *, ctx=None, robust=None)\n--\n\nA semaphore that never rises "
+      "above its first "
       "value.")
 
 typedef struct {

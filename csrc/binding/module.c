@@ -110,6 +110,14 @@ static PyMethodDef functions[] = {
     {"judge", module_judge, METH_VARARGS,
      "judge(token, identity, PID namespace) -> (pid, process alive, thread alive, is it shown by\n"
      "/proc, perhaps as a zombie) of such a holder; None each for what cannot be proved."},
+    {"death", module_death, METH_O,
+     "death(lock) -> (pid, thread, is it shown by /proc) of the owner whose death its holder, who\n"
+     "asks, is told of; pid 0: not known.  None if there is none, or another holds it."},
+    {"deaths", module_deaths, METH_O, "deaths(lock): how often it was taken over from the dead."},
+    {"free_dead", module_free_dead, METH_O,
+     "free_dead(lock): release it, robust or not, if its owner is proved dead; whether it was."},
+    {"robust_by_default", module_robust_by_default, METH_NOARGS,
+     "Whether locks are robust unless they are made otherwise."},
     {"reason", module_reason, METH_NOARGS,
      "Why the backend is the one it is, in words; None as long as none has been chosen."},
     {"clean", module_clean, METH_NOARGS,
@@ -145,6 +153,7 @@ static int set_constant(PyTypeObject *type, const char *name, long value) {
 
 static int execute(PyObject *module) {
     State *state = PyModule_GetState(module);
+    if (robust_begin(module) != 0) return -1;
     if (!(state->segment = add(module, &segment_spec, NULL)) ||
         !(state->primitive = add(module, &primitive_spec, NULL)) ||
         !(state->semlock = add(module, &semlock_spec, state->primitive)) ||

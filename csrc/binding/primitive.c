@@ -3,23 +3,55 @@
 
 #include "memory/segment.h"
 
+/* A lost one that is made again may become a robust lock: what it said of its loss is left then, for
+ * another thread may be reading it. */
+void primitive_set(Primitive *self, altsem_segment *segment, altsem_slot *slot) {
+    altsem_slot **where = altsem_lock_is_robust(slot) ? &self->robust : &self->slot;
+#ifdef Py_GIL_DISABLED
+    if (where == &self->slot) {
+        __atomic_store_n(&self->segment, segment, __ATOMIC_RELAXED);
+        __atomic_store_n(where, slot, __ATOMIC_RELEASE);
+    } else {
+        __atomic_store_n(where, slot, __ATOMIC_RELAXED);
+        __atomic_store_n(&self->segment, segment, __ATOMIC_RELEASE);
+    }
+#else
+    self->segment = segment;
+    *where = slot;
+#endif
+}
+
 int primitive_make(Primitive *self, int type, int64_t value, int64_t maxvalue, const char *what) {
     altsem_segment *segment;
     altsem_slot *slot;
-    int error = altsem_slot_new(type, value, maxvalue, &segment, &slot);
+    int error = altsem_slot_new(type & ~MAKE_ROBUST, value, maxvalue, &segment, &slot);
     if (error != 0) {
         raise_create(error, what);
         return -1;
     }
+    if (type & MAKE_ROBUST) altsem_lock_make_robust(slot);
     /* __init__ called again: the old slot is not given back, for another thread may sleep in it. */
-#ifdef Py_GIL_DISABLED
-    __atomic_store_n(&self->segment, segment, __ATOMIC_RELAXED);
-    __atomic_store_n(&self->slot, slot, __ATOMIC_RELEASE);
-#else
-    self->segment = segment;
-    self->slot = slot;
-#endif
+    primitive_set(self, segment, slot);
     return 0;
+}
+
+/* Where it is being made again, without a GIL, the two words may be of two calls, and what looks like a
+ * slot be what a lost one says: only a slot that lies in the segment is one. */
+altsem_slot *robust_slot(PyObject *op) {
+    Primitive *self = (Primitive *)op;
+    altsem_segment *segment = __atomic_load_n(&self->segment, __ATOMIC_ACQUIRE);
+    altsem_slot *slot = segment ? __atomic_load_n(&self->robust, __ATOMIC_RELAXED) : NULL;
+    return slot && altsem_slot_is_in(segment, slot) ? slot : NULL;
+}
+
+Place place_without_slot(PyObject *self) {
+    Place place;
+    do {
+        place.slot = robust_slot(self);
+        place.segment = ((Primitive *)self)->segment;
+    } while (place.slot && !altsem_slot_is_in(place.segment, place.slot));
+    if (!place.slot) raise_uninitialised(self);
+    return place;
 }
 
 #ifdef Py_GIL_DISABLED
@@ -31,15 +63,17 @@ Place place_of(PyObject *self) {
         place.slot = __atomic_load_n(&((Primitive *)self)->slot, __ATOMIC_ACQUIRE);
         place.segment = __atomic_load_n(&((Primitive *)self)->segment, __ATOMIC_RELAXED);
     } while (place.slot && !altsem_slot_is_in(place.segment, place.slot));
-    if (!place.slot) raise_uninitialised(self);
-    return place;
+    return place.slot ? place : place_without_slot(self);
 }
 #endif
 
 void primitive_drop(Primitive *self) {
-    altsem_slot *slot = self->slot;
+    altsem_slot *slot = any_slot((PyObject *)self);
+    altsem_segment *segment = self->segment;
+    if (!self->slot && slot) self->robust = NULL;
     self->slot = NULL;
-    if (slot) altsem_slot_free(self->segment, slot);
+    self->segment = NULL;
+    if (slot) altsem_slot_free(segment, slot);
 }
 
 void primitive_dealloc(PyObject *self) {

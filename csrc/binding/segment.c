@@ -157,8 +157,7 @@ PyObject *module_adopt(PyObject *module, PyObject *const *args, Py_ssize_t nargs
         altsem_slot_free(segment, slot);
         return NULL;
     }
-    ((Primitive *)self)->slot = slot;
-    ((Primitive *)self)->segment = segment;
+    primitive_set((Primitive *)self, segment, slot);
     if (PyObject_TypeCheck(self, state->semlock)) semlock_adopted(self);
     return self;
 }
@@ -192,7 +191,7 @@ PyObject *module_lost(PyObject *module, PyObject *object) {
         return NULL;
     }
     Primitive *self = (Primitive *)object;
-    if (self->slot || !self->lost) Py_RETURN_NONE; /* __init__ called again makes it whole */
+    if (self->segment || !self->lost) Py_RETURN_NONE; /* __init__ called again makes it whole */
     PyObject *sent = PyTuple_GetItem(self->lost, 2);
     return sent ? Py_NewRef(sent) : NULL;
 }

@@ -62,6 +62,42 @@ static PyObject *semlock_after_fork(PyObject *op, PyObject *unused) {
     Py_RETURN_NONE;
 }
 
+/* For a lock that has just been made: natively, a Lock and a BoundedSemaphore(1) are made alike. */
+static PyObject *semlock_make_robust(PyObject *op, PyObject *unused) {
+    (void)unused;
+    PLACE(op);
+    if (altsem_lock_make_robust(place.slot) != 0) return refuse_robust("semaphore");
+    if (SLOT_OF(op)) {
+        ((Primitive *)op)->robust = place.slot;
+        ((Primitive *)op)->slot = NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *get_robust(PyObject *op, void *unused) {
+    (void)unused;
+    return PyBool_FromLong(robust_slot(op) != NULL);
+}
+
+static PyObject *get_midway(PyObject *op, void *unused) {
+    (void)unused;
+    PLACE(op);
+    return PyBool_FromLong(altsem_lock_is_midway(place.slot));
+}
+
+static int set_midway(PyObject *op, PyObject *value, void *unused) {
+    (void)unused;
+    Place place = place_of(op);
+    int midway = value ? PyObject_IsTrue(value) : 0;
+    if (!place.slot || midway < 0) return -1;
+    if (!altsem_lock_is_robust(place.slot)) {
+        refuse_robust("lock that is not");
+        return -1;
+    }
+    altsem_lock_set_midway(place.slot, midway);
+    return 0;
+}
+
 static PyObject *get_handle(PyObject *op, void *unused) {
     (void)unused;
     return PyLong_FromVoidPtr(slot_of((SemLock *)op));
@@ -135,10 +171,12 @@ static PyObject *semlock_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
         if (error != 0) raise_named(error, name);
         else error = primitive_make(&self->base, slot_type, value, maxvalue, "semaphore");
     } else {
-        error = altsem_named_create(name, slot_type, value, maxvalue, &self->base.segment,
-                                    &self->base.slot);
+        altsem_segment *segment;
+        altsem_slot *slot;
+        error = altsem_named_create(name, slot_type, value, maxvalue, &segment, &slot);
         if (error != 0) raise_named(error, name);
-        else if (!(self->name = PyUnicode_FromString(name))) error = -1;
+        else primitive_set(&self->base, segment, slot);
+        if (error == 0 && !(self->name = PyUnicode_FromString(name))) error = -1;
     }
     if (error != 0) {
         Py_DECREF(self);
@@ -186,8 +224,7 @@ static PyObject *semlock_rebuild(PyObject *type, PyObject *args) {
         if (!fits) raise_os(-EINVAL, "kind %d is not the kind of this semaphore", kind);
         return NULL;
     }
-    ((Primitive *)self)->segment = segment;
-    ((Primitive *)self)->slot = slot;
+    primitive_set((Primitive *)self, segment, slot);
     semlock_remember((SemLock *)self, kind, maxvalue, 0);
     if (name && !(((SemLock *)self)->name = PyUnicode_FromString(name))) Py_CLEAR(self);
     return self;
@@ -218,6 +255,8 @@ static PyMethodDef semlock_methods[] = {
     {"_is_mine", is_mine, METH_NOARGS, "Whether the calling thread holds it."},
     {"_get_value", semlock_get_value, METH_NOARGS, "The value of the semaphore."},
     {"_is_zero", semlock_is_zero, METH_NOARGS, "Whether the value is zero."},
+    {"_make_robust", semlock_make_robust, METH_NOARGS,
+     "Of a lock that was made just now: have it survive its owner."},
     {"_after_fork", semlock_after_fork, METH_NOARGS, "Forget what the parent of a fork held."},
     {"_rebuild", semlock_rebuild, METH_VARARGS | METH_CLASS,
      "_rebuild(handle, kind, maxvalue, name): the same semaphore, by its name or handle."},
@@ -230,6 +269,8 @@ static PyGetSetDef semlock_getset[] = {
     {"kind", get_kind, NULL, "0 recursive mutex, 1 semaphore.", NULL},
     {"maxvalue", get_maxvalue, NULL, "The bound of the value.", NULL},
     {"name", get_name, NULL, "Its name, None if it has none.", NULL},
+    {"_robust", get_robust, NULL, "Whether it survives its owner.", NULL},
+    {"_midway", get_midway, set_midway, "A holder's note that nobody could go on from here.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 static PyType_Slot semlock_slots[] = {

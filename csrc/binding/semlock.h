@@ -31,7 +31,7 @@ typedef struct {
     PyObject *name;
 } SemLock;
 
-static inline altsem_slot *slot_of(const SemLock *self) { return SLOT_OF(self); }
+static inline altsem_slot *slot_of(const SemLock *self) { return any_slot((PyObject *)self); }
 
 static inline int is_counting(const SemLock *self) {
     return self->type != ALTSEM_LOCK && self->type != ALTSEM_RLOCK;
@@ -87,11 +87,23 @@ static inline int born_taken(SemLock *self) {
     return atomic_load_explicit(&self->born_taken, memory_order_relaxed);
 }
 
-static inline int semlock_is_mine(SemLock *self) {
-    if (!is_counting(self)) return !born_taken(self) && altsem_fast_is_mine(slot_of(self));
+static inline int semlock_is_mine_at(SemLock *self, altsem_slot *slot) {
+    if (!is_counting(self)) return !born_taken(self) && altsem_fast_is_mine(slot);
     return count_get(self) > 0 &&
            atomic_load_explicit(&self->last, memory_order_relaxed) == altsem_self()->id;
 }
+
+static inline int semlock_is_mine(SemLock *self) { return semlock_is_mine_at(self, slot_of(self)); }
+
+/* robust.c: what the hot methods do with one that has no slot for them.  Each raises if it has none at
+ * all. */
+PyObject *robust_acquire(PyObject *self, int64_t deadline);
+PyObject *robust_release(PyObject *self);
+PyObject *refuse_robust(const char *what); /* ValueError */
+
+/* hot.c */
+PyObject *semlock_too_many(void);
+PyObject *semlock_not_mine(void);
 
 /* semlock.c */
 int semlock_value(SemLock *self);

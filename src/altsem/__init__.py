@@ -19,6 +19,7 @@ from .dropin import hooks
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._core import SemLock, sem_unlink
+    from ._death import Death, OwnerDiedWarning
     from .context import get_context
     from .dropin.install import install, uninstall
     from .synchronize import (
@@ -35,8 +36,10 @@ __all__ = [
     "Barrier",
     "BoundedSemaphore",
     "Condition",
+    "Death",
     "Event",
     "Lock",
+    "OwnerDiedWarning",
     "RLock",
     "SemLock",
     "Semaphore",
@@ -90,6 +93,8 @@ if not TYPE_CHECKING:  # to a type checker, it would make anything a name of thi
             from . import _core as module
         elif name in ("install", "uninstall"):
             from .dropin import install as module
+        elif name in ("Death", "OwnerDiedWarning"):
+            from . import _death as module
         elif name == "get_context":
             from . import context as module
         elif name in __all__:

@@ -81,25 +81,31 @@ class AltsemContext(_context.BaseContext):
     _name: str
     Process: typing.ClassVar[type[process.BaseProcess]]
 
-    def Lock(self) -> synchronize.Lock:
-        """A non-recursive lock.  Raises OSError if no shared memory can be had."""
-        return synchronize.Lock()
+    def Lock(self, *, robust: bool | None = None) -> synchronize.Lock:
+        """A non-recursive lock.  Raises OSError if no shared memory can be had.
 
-    def RLock(self) -> synchronize.RLock:
-        """A lock that its owner may take again.  Raises OSError as Lock does."""
-        return synchronize.RLock()
+        `robust`: it survives a holder that dies (docs/robust.md); None: if ``ALTSEM_ROBUST`` is 1.
+        """
+        return synchronize.Lock(robust=robust)
+
+    def RLock(self, *, robust: bool | None = None) -> synchronize.RLock:
+        """A lock that its owner may take again.  Raises OSError; `robust`, as Lock."""
+        return synchronize.RLock(robust=robust)
 
     def Condition(self, lock: typing.Any = None) -> synchronize.Condition:
         """A condition variable, with an RLock of its own if none is given."""
         return synchronize.Condition(lock)
 
-    def Semaphore(self, value: int = 1) -> synchronize.Semaphore:
-        """A semaphore.  Raises OSError for a negative value, OverflowError above 2**31-1."""
-        return synchronize.Semaphore(value)
+    def Semaphore(self, value: int = 1, *, robust: bool | None = None) -> synchronize.Semaphore:
+        """A semaphore.  Raises OSError for a negative value, OverflowError above 2**31-1, ValueError
+        if it is to be `robust`: it has no owner."""
+        return synchronize.Semaphore(value, robust=robust)
 
-    def BoundedSemaphore(self, value: int = 1) -> synchronize.BoundedSemaphore:
+    def BoundedSemaphore(
+        self, value: int = 1, *, robust: bool | None = None
+    ) -> synchronize.BoundedSemaphore:
         """A semaphore that never rises above its first value.  Raises as Semaphore does."""
-        return synchronize.BoundedSemaphore(value)
+        return synchronize.BoundedSemaphore(value, robust=robust)
 
     def Event(self) -> synchronize.Event:
         """A flag to wait for."""

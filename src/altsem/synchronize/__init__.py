@@ -20,12 +20,13 @@ TYPE_CHECKING = False  # not from `typing`: see _later.py
 if TYPE_CHECKING:
     import typing
 
-    from .. import _owner
+    from .. import _death, _owner
 
     _Class = typing.TypeVar("_Class", bound=type)
 else:
     typing = Later("typing")
     _owner = Later(f"{__package__.rpartition('.')[0]}._owner")
+    _death = Later(f"{__package__.rpartition('.')[0]}._death")
 
 __all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"]
 
@@ -58,23 +59,45 @@ def _assignable(cls: _Class) -> _Class:
 @_assignable
 @_core.own_methods
 class Lock(_core.Lock, Travels, _native.Lock):
-    """A non-recursive lock of processes.  Any process may release it."""
+    """A non-recursive lock of processes.  Any process may release it, unless it is `robust`: then
+    only the one that holds it, and if that one dies the next gets it."""
 
     @property
     def owner(self) -> _owner.Owner | None:
         """Who holds it; None if it is free or nobody can be named."""
         return _owner.owner_of(self)
+
+    @property
+    def robust(self) -> bool:
+        """Whether it is taken over when its owner dies: docs/robust.md."""
+        return self._robust
+
+    @property
+    def owner_died(self) -> _death.Death | None:
+        """For the holder of a robust lock: the owner that died with it, until this one releases."""
+        return _death.death_of(self)
 
 
 @_assignable
 @_core.own_methods
 class RLock(_core.RLock, Travels, _native.RLock):
-    """A lock of processes that the thread which holds it may take again."""
+    """A lock of processes that the thread which holds it may take again.  If it is `robust`, and that
+    thread dies, the next gets it."""
 
     @property
     def owner(self) -> _owner.Owner | None:
         """Who holds it; None if it is free or nobody can be named."""
         return _owner.owner_of(self)
+
+    @property
+    def robust(self) -> bool:
+        """Whether it is taken over when its owner dies: docs/robust.md."""
+        return self._robust
+
+    @property
+    def owner_died(self) -> _death.Death | None:
+        """For the holder of a robust lock: the owner that died with it, until this one releases."""
+        return _death.death_of(self)
 
 
 @_assignable
@@ -177,6 +200,11 @@ class Condition(_native.Condition):
     def waiters(self) -> int:
         """How many wait to be notified."""
         return self._room.waiters()
+
+    @property
+    def owner_died(self) -> _death.Death | None:
+        """That of the lock, if it is robust."""
+        return getattr(self._lock, "owner_died", None)
 
     # Multiprocessing's consists of three semaphores, and whoever wants to know how many wait reads
     # these.  Ours has none: who has been woken is not counted any more, and no token is on its way.

@@ -1,0 +1,55 @@
+"""The death of a robust lock's owner, as the next holder is told of it."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, NamedTuple
+
+from ._owner import command
+from ._text import printable
+
+if TYPE_CHECKING:
+    from ._core import SemLock
+
+
+class OwnerDiedWarning(RuntimeWarning):
+    """The process, or thread, that held a robust lock has died; the lock is the caller's now, but what
+    it protects may be half done."""
+
+
+class Death(NamedTuple):
+    """An owner that died while it held a lock.
+
+    `pid` is None if it cannot be known; `command` if there is nothing left to tell it, as of a
+    zombie.
+    """
+
+    pid: int | None
+    tid: int
+    command: str | None
+
+    def __str__(self) -> str:
+        who = f"pid {'unknown' if self.pid is None else self.pid}, thread {self.tid}"
+        return f"{who}, {printable(self.command)}" if self.command else who
+
+
+def _death(pid: int, tid: int, shown: bool) -> Death:
+    return Death(pid or None, tid, command(pid) if shown else None)
+
+
+def death_of(lock: SemLock) -> Death | None:
+    """That of which the holder, who asks, is told; None if there is none."""
+    from . import _core
+
+    told = _core.death(lock)
+    return _death(*told) if told else None
+
+
+def tell(lock: SemLock, pid: int, tid: int, shown: bool) -> None:
+    """Called by the core, for whoever has just taken the lock."""
+    warnings.warn(
+        f"the owner of this {type(lock).__name__.lstrip('_')} died while it held it "
+        f"({_death(pid, tid, shown)}); what it protects may be half done",
+        OwnerDiedWarning,
+        stacklevel=2,
+    )
