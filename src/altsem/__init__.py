@@ -19,7 +19,7 @@ from .dropin import hooks
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._core import SemLock, sem_unlink
-    from ._death import Death, OwnerDiedWarning
+    from ._death import Death, OwnerDiedWarning, TornMessageError
     from .context import get_context
     from .dropin.install import install, uninstall
     from .synchronize import (
@@ -43,6 +43,7 @@ __all__ = [
     "RLock",
     "SemLock",
     "Semaphore",
+    "TornMessageError",
     "__version__",
     "backend",
     "get_context",
@@ -93,7 +94,7 @@ if not TYPE_CHECKING:  # to a type checker, it would make anything a name of thi
             from . import _core as module
         elif name in ("install", "uninstall"):
             from .dropin import install as module
-        elif name in ("Death", "OwnerDiedWarning"):
+        elif name in ("Death", "OwnerDiedWarning", "TornMessageError"):
             from . import _death as module
         elif name == "get_context":
             from . import context as module

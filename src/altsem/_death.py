@@ -13,8 +13,13 @@ if TYPE_CHECKING:
 
 
 class OwnerDiedWarning(RuntimeWarning):
-    """The process, or thread, that held a robust lock has died; the lock is the caller's now, but what
-    it protects may be half done."""
+    """The process, or thread, that held a robust lock has died.  The lock is the caller's now, but
+    what it protects may be half done."""
+
+
+class TornMessageError(OSError):
+    """A process was killed in the middle of a message of a queue, or of the tasks or results of a
+    pool: nothing that comes after it can be read."""
 
 
 class Death(NamedTuple):

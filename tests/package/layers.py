@@ -35,9 +35,9 @@ INNER_HEADERS = ("memory/inside.h",)
 BUILDS = (("-DNDEBUG",), ("-DALTSEM_TEST_BUILD",))
 # Each entry: the modules of one layer, as first words of their names below the package.
 PYTHON_LAYERS = (
-    ("_version", "_core", "_directories", "_later", "_text"),
+    ("_version", "_core", "_directories", "_guarded", "_later", "_text"),
     ("_streams", "_arguments"),
-    ("_arena", "_owner", "_clean"),
+    ("_arena", "_owner", "_death", "_clean"),
     ("synchronize",),
     ("context",),
     ("dropin",),

@@ -97,8 +97,8 @@ class AltsemContext(_context.BaseContext):
         return synchronize.Condition(lock)
 
     def Semaphore(self, value: int = 1, *, robust: bool | None = None) -> synchronize.Semaphore:
-        """A semaphore.  Raises OSError for a negative value, OverflowError above 2**31-1, ValueError
-        if it is to be `robust`: it has no owner."""
+        """A semaphore.  Raises OSError for a negative value, OverflowError above 2**31-1, and
+        ValueError if it is to be `robust`: it has no owner."""
         return synchronize.Semaphore(value, robust=robust)
 
     def BoundedSemaphore(

@@ -9,7 +9,9 @@ without telling for whom.  So the first time that one of our contexts is asked f
   are given is ours;
 - an object of a program's own subclass of them stays of that class, for such a class may count on
   all that it inherits; but the semaphore in it is ours, and travels like ours;
-- new arenas of multiprocessing.heap come from nameless memory, not from files in /dev/shm.
+- new arenas of multiprocessing.heap come from nameless memory, not from files in /dev/shm;
+- with ALTSEM_ROBUST=1, queues and pools tell when one was killed in the middle of a message
+  (robust.py).
 
 For every other context they do what they always did, and look as they always looked.  A program
 that never asks for one of our contexts finds nothing changed.
@@ -53,6 +55,10 @@ def adopt(family: type[_context.BaseContext]) -> None:
     if heap.Arena.__init__ is not arena_init:  # the drop-in may have been here
         functools.update_wrapper(arena_init, heap.Arena.__init__)
         heap.Arena.__init__ = arena_init  # type: ignore[method-assign]
+    if _core.robust_by_default():
+        from . import robust
+
+        robust.guard()
     _family = family
     _done = True
 
@@ -135,7 +141,9 @@ def _hold_ours(cls: type[typing.Any], family: type[_context.BaseContext]) -> Non
             native_init(self, kind, value, maxvalue, ctx=ctx)
             return
         self._is_fork_ctx = False  # it can be sent to any process
-        self._semlock = _SemLock(kind, value, maxvalue, self._make_name(), True)
+        self._semlock = semlock = _SemLock(kind, value, maxvalue, self._make_name(), True)
+        if isinstance(self, (native.Lock, native.RLock)) and _core.robust_by_default():
+            semlock._make_robust()
         self._make_methods()
         util.register_after_fork(self, lambda held: held._semlock._after_fork())
 

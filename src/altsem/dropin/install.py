@@ -29,6 +29,7 @@ from _thread import RLock
 from functools import partial
 from types import ModuleType
 
+from .. import _guarded
 from . import ROOT, VARIABLE, children, decision, environment, hooks, native
 from .decision import ARENAS, MEMORY, RESERVE, SEMAPHORES
 
@@ -62,6 +63,17 @@ _EXECUTORS = (
 )
 
 
+def _robust_places() -> list[tuple[str, str, str]]:
+    """Those where locks are made robust, and queues and pools know of it; none without that."""
+    if os.environ.get("ALTSEM_ROBUST") != "1":
+        return []
+    return [
+        (f"{package}.{module}", cls, key)
+        for package in ("multiprocessing", "multiprocess")
+        for module, cls, key in (*_guarded.LOCKS, *_guarded.QUEUES)
+    ]
+
+
 def _places() -> Iterator[_Place]:
     for module in ("_multiprocessing", "_multiprocess", "_billiard"):
         yield _Place(SEMAPHORES, module, "", "SemLock", "SemLock")
@@ -87,6 +99,8 @@ def _places() -> Iterator[_Place]:
     yield _Place(SEMAPHORES, module, "", "SEM_VALUE_MAX", "SEM_VALUE_MAX")
     for module in _EXECUTORS:
         yield _Place(SEMAPHORES, module, "", "_check_system_limits", "no_limits")
+    for module, cls, key in _robust_places():
+        yield _Place(SEMAPHORES, module, cls, key, "robust")
     yield _Place(MEMORY, "_posixshmem", "", "shm_open", "shm_open")
     yield _Place(MEMORY, "_posixshmem", "", "shm_unlink", "shm_unlink")
 
@@ -103,6 +117,7 @@ _SOURCES = {
     "multiprocessing.shared_memory": RESERVE,
     "multiprocess.shared_memory": RESERVE,
     **dict.fromkeys(_EXECUTORS, SEMAPHORES),
+    **{module: SEMAPHORES for module, _, _ in _robust_places()},
 }
 
 _CONCERNED = frozenset((*(place.module for place in _PLACES), *children.MODULES))
@@ -288,6 +303,13 @@ def _apply_to(place: _Place) -> None:
 
         if current is not _MISSING:
             _replace(container, place.key, reserving(current))
+        return
+    if place.ours == "robust":
+        from ..context.robust import replacement
+
+        before = None if current is _MISSING else current
+        if not getattr(before, "_altsem_robust", False):
+            _replace(container, place.key, replacement(place.key, place.path, before))
         return
     ours = _ours(place.ours)
     if not place.path and place.module in ("_multiprocessing", "_posixshmem"):

@@ -81,8 +81,8 @@ class Lock(_core.Lock, Travels, _native.Lock):
 @_assignable
 @_core.own_methods
 class RLock(_core.RLock, Travels, _native.RLock):
-    """A lock of processes that the thread which holds it may take again.  If it is `robust`, and that
-    thread dies, the next gets it."""
+    """A lock of processes that the thread which holds it may take again.  If it is `robust`, and
+    that thread dies, the next gets it."""
 
     @property
     def owner(self) -> _owner.Owner | None:
