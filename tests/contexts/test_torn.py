@@ -1,0 +1,208 @@
+"""ALTSEM_ROBUST=1: queues and pools go on when one is killed, or say that they cannot."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from conftest import Script
+
+TESTS = Path(__file__).parents[1]
+
+HEAD = """
+import multiprocessing, os, signal, sys, threading, time, warnings
+sys.path.insert(0, {tests!r})
+import altsem
+from support import state, wait_until, waiters
+
+warnings.simplefilter("ignore", altsem.OwnerDiedWarning)
+CTX = multiprocessing.get_context(sys.argv[1])
+
+def get(queue, inside):
+    inside.set()
+    queue.get()
+
+def put(queue, message, inside):
+    queue._reader.close()
+    inside.set()
+    queue.put(message)
+    time.sleep(60)
+
+def tear(queue, inside):
+    # Killed when it has read a part of a message.
+    queue._rlock.acquire()
+    inside.set()
+    queue._reader.poll(None)
+    queue._rlock._semlock._midway = True
+    os.read(queue._reader.fileno(), 2)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def start(work, *args):
+    inside = CTX.Event()
+    process = CTX.Process(target=work, args=(*args, inside))
+    process.start()
+    inside.wait()
+    return process
+
+def end(process, kill=True):
+    if kill:
+        process.kill()
+    process.join()
+
+def square(number):
+    return number * number
+
+def who(_=None):
+    return os.getpid()
+
+def asleep(process):
+    wait_until(lambda: all(state(process.pid) == "S" or time.sleep(0.001) for _ in range(5)))
+
+def torn(call, *args):
+    try:
+        return call(*args)
+    except altsem.TornMessageError:
+        return "torn"
+
+def main():
+"""
+TAIL = """
+
+if __name__ == "__main__":
+    main()
+"""
+
+Run = Callable[[str], str]
+
+
+def indent(code: str) -> str:
+    return "\n".join("    " + line for line in code.strip().splitlines())
+
+
+WAYS = ["altsem-fork", "drop-in spawn"]
+if "ALTSEM_ROBUST_KILLS" in os.environ:  # the long run
+    WAYS += ["altsem-spawn", "drop-in fork"]
+
+
+@pytest.fixture(params=WAYS)
+def run(request: pytest.FixtureRequest, run_script: Script) -> Run:
+    """Runs the body of a main() in a program of its own; returns what it printed."""
+    way, _, method = request.param.partition(" ")
+
+    def run(code: str) -> str:
+        head = HEAD.replace("{tests!r}", repr(str(TESTS)))
+        env = {"ALTSEM_ROBUST": "1"}
+        if method:
+            env["ALTSEM"] = "always"
+            head = "import altsem; altsem.install()\n" + head
+        done = run_script(head + indent(code) + TAIL, method or way, env=env)
+        assert done.returncode == 0, done
+        return str(done.stdout)
+
+    return run
+
+
+def test_who_is_killed_while_it_waits_for_a_message_stops_nobody(run: Run) -> None:
+    code = """
+for queue in (CTX.Queue(), CTX.SimpleQueue()):
+    readers = [start(get, queue) for _ in range(3)]
+    for reader in readers:
+        asleep(reader)
+    for reader in readers:
+        end(reader)
+    for message in ("small", "large" * 100000):
+        threading.Thread(target=queue.put, args=(message,)).start()
+        print(queue.get() == message)
+    queue.close()
+"""
+    assert run(code).split() == ["True"] * 4
+
+
+def test_who_is_killed_while_it_reads_a_message_is_told_to_all(run: Run) -> None:
+    code = """
+for queue in (CTX.Queue(), CTX.SimpleQueue()):
+    reader = start(tear, queue)
+    queue.put("first")
+    end(reader, kill=False)
+    queue.put("second")
+    print(torn(queue.get), torn(queue.get), queue._rlock._semlock._midway)
+    queue.close()
+"""
+    assert run(code).split() == ["torn", "torn", "True"] * 2
+
+
+def test_who_is_killed_while_it_writes_a_message_is_told_to_all(run: Run) -> None:
+    """Also to who reads it, and to those who write."""
+    code = """
+for queue in (CTX.Queue(), CTX.SimpleQueue()):
+    writer = start(put, queue, bytes(10**6))
+    wait_until(lambda: queue._wlock._semlock._midway and queue._reader.poll())
+    asleep(writer)
+    end(writer)
+    print(torn(queue.get), torn(queue.get), torn(queue.put, 1))
+    queue.close()
+"""
+    assert run(code).split() == ["torn", "torn", "torn"] * 2
+
+
+def test_a_small_message_is_whole_or_not_there(run: Run) -> None:
+    """Its writer is not midway: the kernel writes it in one piece."""
+    code = """
+queue = CTX.SimpleQueue()
+queue._wlock.acquire()
+queue._wlock.release()
+seen = []
+send = queue._writer.send_bytes
+queue._writer.send_bytes = lambda m: (seen.append(queue._wlock._semlock._midway), send(m))
+queue.put(b"x" * 1000)
+threading.Thread(target=lambda: (queue.get(), queue.get())).start()
+queue.put(b"x" * 10**5)
+print(*seen)
+"""
+    assert run(code).split() == ["False", "True"]
+
+
+def test_a_pool_goes_on_when_workers_are_killed_while_they_wait(run: Run) -> None:
+    """ALTSEM_ROBUST_KILLS says how often."""
+    code = """
+with CTX.Pool(3) as pool:
+    good = 0
+    for number in range(KILLS):
+        pool.map(who, range(6))
+        for worker in list(pool._pool):
+            asleep(worker)
+        victim = pool._inqueue._rlock._semlock
+        holder = altsem._owner.owner_of(victim).pid
+        os.kill(holder, signal.SIGKILL)
+        good += pool.map(square, range(30)) == [n * n for n in range(30)]
+    print(good)
+    pool.close()
+    pool.join()
+"""
+    kills = int(os.environ.get("ALTSEM_ROBUST_KILLS", "3"))
+    head = f"import altsem._owner\nKILLS = {kills}\n"
+    assert run(head + code).split() == [str(kills)]
+
+
+def test_a_pool_whose_tasks_are_torn_says_so(run: Run) -> None:
+    code = """
+pool = CTX.Pool(2)
+inside = CTX.Event()
+reader = CTX.Process(target=tear, args=(pool._inqueue, inside))
+reader.start()
+late = []
+while not inside.wait(0.01):
+    late.append(pool.apply_async(who))
+several = pool.map_async(square, range(10), 2), pool.imap(square, range(10))
+end(reader, kill=False)
+print(torn(several[0].get), torn(next, several[1]), torn(list, several[1]))
+for each in late:
+    torn(each.get)
+print(torn(pool.map, square, range(3)), torn(pool.apply, who))
+pool.terminate()
+pool.join()
+"""
+    assert run(code).split() == ["torn", "torn", "[]", "torn", "torn"]
