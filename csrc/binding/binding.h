@@ -6,6 +6,9 @@
 #include <Python.h>
 
 #include "altsem.h"
+#include "memory/segment.h"
+
+#define COLD_INLINE static inline __attribute__((noinline, cold, unused))
 
 /* Every primitive is this, and perhaps more.  __init__ may be called again while others use it: they
  * stay with the slot that they found, which is never given back then.  So each call reads both words
@@ -46,6 +49,8 @@ PyObject *raise_create(int error, const char *what);    /* a primitive could not
 PyObject *raise_named(int error, const char *name);     /* a named semaphore */
 PyObject *raise_attach(int error);                      /* a segment was refused */
 PyObject *raise_sleep(int error);                       /* no means to sleep were to be had */
+PyObject *raise_too_many(void);                         /* a release that is one too many */
+PyObject *raise_not_mine(void);                         /* a recursive lock of another thread */
 PyObject *raise_uninitialised(PyObject *self);          /* no slot: never made, or lost */
 
 /* arguments.c */
@@ -111,8 +116,15 @@ PyObject *module_shm_unlink(PyObject *module, PyObject *args, PyObject *kwargs);
 #define SLOT_OF(self) (((Primitive *)(self))->slot)
 #endif
 
-/* That of a robust lock; NULL for everything else. */
-altsem_slot *robust_slot(PyObject *primitive);
+/* That of a robust lock; NULL for everything else.  Where it is being made again, without a GIL, the two
+ * words may be of two calls, and what looks like a slot be what a lost one says: only a slot that lies
+ * in the segment is one. */
+COLD_INLINE altsem_slot *robust_slot(PyObject *op) {
+    Primitive *self = (Primitive *)op;
+    altsem_segment *segment = __atomic_load_n(&self->segment, __ATOMIC_ACQUIRE);
+    altsem_slot *slot = segment ? __atomic_load_n(&self->robust, __ATOMIC_RELAXED) : NULL;
+    return slot && altsem_slot_is_in(segment, slot) ? slot : NULL;
+}
 
 static inline altsem_slot *any_slot(PyObject *primitive) {
     altsem_slot *slot = SLOT_OF(primitive);
@@ -124,7 +136,15 @@ static inline altsem_slot *any_slot(PyObject *primitive) {
     if (__builtin_expect(!any_slot(self), 0)) return raise_uninitialised(self)
 
 /* What a primitive is now; slot NULL: exception set. */
-Place place_without_slot(PyObject *primitive);
+COLD_INLINE Place place_without_slot(PyObject *self) {
+    Place place;
+    do {
+        place.slot = robust_slot(self);
+        place.segment = ((Primitive *)self)->segment;
+    } while (place.slot && !altsem_slot_is_in(place.segment, place.slot));
+    if (!place.slot) raise_uninitialised(self);
+    return place;
+}
 #ifdef Py_GIL_DISABLED
 Place place_of(PyObject *primitive);
 #else

@@ -172,6 +172,16 @@ static PyObject *raise_lost(PyObject *lost) {
     return raise_text((int)-error, Py_NewRef(sentence));
 }
 
+PyObject *raise_too_many(void) {
+    PyErr_SetString(PyExc_ValueError, "semaphore or lock released too many times");
+    return NULL;
+}
+
+PyObject *raise_not_mine(void) {
+    PyErr_SetString(PyExc_AssertionError, "attempt to release recursive lock not owned by thread");
+    return NULL;
+}
+
 PyObject *raise_uninitialised(PyObject *self) {
     if (!((Primitive *)self)->segment && ((Primitive *)self)->lost)
         return raise_lost(((Primitive *)self)->lost);

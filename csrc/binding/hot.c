@@ -101,18 +101,9 @@ ALWAYS_INLINE PyObject *acquire_as(PyObject *op, int type) {
     return acquire_again_or_slowly(self);
 }
 
-RARELY PyObject *too_many(void) {
-    PyErr_SetString(PyExc_ValueError, "semaphore or lock released too many times");
-    return NULL;
-}
+RARELY PyObject *too_many(void) { return raise_too_many(); }
 
-RARELY PyObject *not_mine(void) {
-    PyErr_SetString(PyExc_AssertionError, "attempt to release recursive lock not owned by thread");
-    return NULL;
-}
-
-PyObject *semlock_too_many(void) { return too_many(); }
-PyObject *semlock_not_mine(void) { return not_mine(); }
+RARELY PyObject *not_mine(void) { return raise_not_mine(); }
 
 /* A recursive mutex on a counting slot: natively its bound is not looked at. */
 RARELY PyObject *release_recursive_counting(SemLock *self) {

@@ -1,7 +1,6 @@
 /* primitive.c - what all primitives share: a slot and its segment. */
 #include "binding/binding.h" /* Python.h must come first */
 
-#include "memory/segment.h"
 
 /* A lost one that is made again may become a robust lock: what it said of its loss is left then, for
  * another thread may be reading it. */
@@ -33,25 +32,6 @@ int primitive_make(Primitive *self, int type, int64_t value, int64_t maxvalue, c
     /* __init__ called again: the old slot is not given back, for another thread may sleep in it. */
     primitive_set(self, segment, slot);
     return 0;
-}
-
-/* Where it is being made again, without a GIL, the two words may be of two calls, and what looks like a
- * slot be what a lost one says: only a slot that lies in the segment is one. */
-altsem_slot *robust_slot(PyObject *op) {
-    Primitive *self = (Primitive *)op;
-    altsem_segment *segment = __atomic_load_n(&self->segment, __ATOMIC_ACQUIRE);
-    altsem_slot *slot = segment ? __atomic_load_n(&self->robust, __ATOMIC_RELAXED) : NULL;
-    return slot && altsem_slot_is_in(segment, slot) ? slot : NULL;
-}
-
-Place place_without_slot(PyObject *self) {
-    Place place;
-    do {
-        place.slot = robust_slot(self);
-        place.segment = ((Primitive *)self)->segment;
-    } while (place.slot && !altsem_slot_is_in(place.segment, place.slot));
-    if (!place.slot) raise_uninitialised(self);
-    return place;
 }
 
 #ifdef Py_GIL_DISABLED

@@ -83,11 +83,11 @@ PyObject *robust_acquire(PyObject *op, int64_t deadline) {
 PyObject *robust_release(PyObject *op) {
     PLACE(op);
     if (((SemLock *)op)->type == ALTSEM_RLOCK) {
-        if (altsem_rlock_release(place.segment, place.slot) != 0) return semlock_not_mine();
+        if (altsem_rlock_release(place.segment, place.slot) != 0) return raise_not_mine();
         Py_RETURN_NONE;
     }
     int error = altsem_lock_release(place.segment, place.slot);
-    if (error == -EOVERFLOW) return semlock_too_many();
+    if (error == -EOVERFLOW) return raise_too_many();
     if (error == 0) Py_RETURN_NONE;
     PyErr_SetString(PyExc_AssertionError,
                     "attempt to release robust lock not owned by this process");

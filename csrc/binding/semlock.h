@@ -101,10 +101,6 @@ PyObject *robust_acquire(PyObject *self, int64_t deadline);
 PyObject *robust_release(PyObject *self);
 PyObject *refuse_robust(const char *what); /* ValueError */
 
-/* hot.c */
-PyObject *semlock_too_many(void);
-PyObject *semlock_not_mine(void);
-
 /* semlock.c */
 int semlock_value(SemLock *self);
 PyObject *semlock_get_value(PyObject *self, PyObject *unused);

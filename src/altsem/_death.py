@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,6 +11,10 @@ from ._text import printable
 
 if TYPE_CHECKING:
     from ._core import SemLock
+
+
+# Whose calls of acquire() are not what a warning is about.
+_NOT_THE_USERS = f"{__package__}.", "multiprocessing.", "multiprocess."
 
 
 class OwnerDiedWarning(RuntimeWarning):
@@ -52,9 +57,12 @@ def death_of(lock: SemLock) -> Death | None:
 
 def tell(lock: SemLock, pid: int, tid: int, shown: bool) -> None:
     """Called by the core, for whoever has just taken the lock."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_NOT_THE_USERS):
+        level, frame = level + 1, frame.f_back
     warnings.warn(
         f"the owner of this {type(lock).__name__.lstrip('_')} died while it held it "
         f"({_death(pid, tid, shown)}); what it protects may be half done",
         OwnerDiedWarning,
-        stacklevel=2,
+        stacklevel=level,
     )
