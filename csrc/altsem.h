@@ -166,6 +166,7 @@ int altsem_named_unlink(const char *name);
 int altsem_shm_open(const char *name, int flags);
 /* Removes the name; whoever has it open keeps it.  -ENOENT; -EBADMSG: not a file. */
 int altsem_shm_unlink(const char *name);
+int altsem_shm_exists(const char *name); /* 0, or -ENOENT */
 
 /* --- counting semaphores --------------------------------------------------------------------- */
 

@@ -51,6 +51,12 @@ def make_python(folder: Path, *, semless: bool = False) -> str:
 
 
 @cache
+def tool(name: str) -> str | None:
+    """The path of a program, if it is here."""
+    return shutil.which(name)
+
+
+@cache
 def is_semless() -> bool:
     """Whether this very interpreter was built without SemLock."""
     code = "import _multiprocessing as m; print(hasattr(m, 'SemLock'))"

@@ -29,12 +29,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "memory/segment.h"
 #include "names/private.h"
-#include "process/clock.h"
 #include "process/fork.h"
 
 #define PREFIX "sem."
@@ -98,35 +96,12 @@ struct creation {
     altsem_slot *slot;
 };
 
-/* Links the file to its name: the one called `temporary`, or the one behind fd if that is empty. */
-static int publish(const altsem_private *directory, int fd, const char *temporary,
-                   const char *file) {
-    int in = directory->fd;
-    if (!*temporary) {
-        char link[32];
-        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-        return linkat(AT_FDCWD, link, in, file, AT_SYMLINK_FOLLOW) == 0 ? 0 : -errno;
-    }
-    if (linkat(in, temporary, in, file, 0) == 0) {
-        unlinkat(in, temporary, 0);
-        return 0;
-    }
-    int error = -errno;
-#ifdef SYS_renameat2
-    /* Android and some filesystems have no hard links.  1: RENAME_NOREPLACE. */
-    if (error != -EEXIST) {
-        if (syscall(SYS_renameat2, in, temporary, in, file, 1u) == 0) return 0;
-        if (errno == EEXIST) error = -EEXIST;
-    }
-#endif
-    unlinkat(in, temporary, 0);
-    return error;
-}
-
-/* Fills the file behind fd. */
-static int fill(int fd, const char *path, struct creation *it) {
+/* Makes the semaphore in the file behind fd. */
+static int fill(const altsem_private *directory, int fd, void *argument) {
+    struct creation *it = argument;
+    char path[PATH_MAX];
+    path_of(directory, it->file, path);
     size_t size = (size_t)sysconf(_SC_PAGESIZE);
-    fchmod(fd, 0600);
     int error = altsem_memory_allocate(fd, size);
     if (error != 0) return error;
     if ((error = altsem_watch_forks()) != 0) return error;
@@ -143,39 +118,15 @@ static int fill(int fd, const char *path, struct creation *it) {
     return error;
 }
 
-/* Makes the semaphore in the file behind fd, which it closes. */
-static int create_with(const altsem_private *directory, struct creation *it, int fd,
-                       const char *temporary) {
-    char path[PATH_MAX];
-    path_of(directory, it->file, path);
-    int error = fill(fd, path, it);
-    if (error != 0) {
-        if (*temporary) unlinkat(directory->fd, temporary, 0);
-    } else if ((error = publish(directory, fd, temporary, it->file)) != 0) {
-        altsem_segment_decref(it->segment);
-    }
-    close(fd);
-    return error;
+static void undo(void *argument) {
+    struct creation *it = argument;
+    altsem_segment_decref(it->segment);
 }
 
 static int create_in(const altsem_private *directory, void *argument) {
     struct creation *it = argument;
-    if (altsem_private_exists(directory, (void *)it->file) == 0) return -EEXIST;
-#ifdef O_TMPFILE
-    int nameless = openat(directory->fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (nameless >= 0) {
-        int result = create_with(directory, it, nameless, "");
-        if (result == 0 || result == -EEXIST) return result;
-        /* It cannot be linked without /proc: with a temporary name, then. */
-    }
-#endif
-    static _Atomic unsigned count;
-    char temporary[64];
-    snprintf(temporary, sizeof temporary, "tmp.%u.%u.%llu", (unsigned)getpid(), count++,
-             (unsigned long long)altsem_clock());
-    int fd =
-        openat(directory->fd, temporary, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0600);
-    return fd < 0 ? -errno : create_with(directory, it, fd, temporary);
+    altsem_private_maker maker = {it->file, fill, undo, it};
+    return altsem_private_make(directory, &maker);
 }
 
 int altsem_named_create(const char *name, int type, int64_t value, int64_t maxvalue,

@@ -13,13 +13,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "memory/segment.h"
 #include "names/private.h"
+#include "process/clock.h"
 
 static int path_of(const char *candidate, char path[PATH_MAX]) {
     int length = snprintf(path, PATH_MAX, "%s/altsem-%u", candidate, (unsigned)geteuid());
@@ -129,4 +132,65 @@ int altsem_private_open(const altsem_private *directory, const char *file, int f
     if (error == 0) return fd;
     close(fd);
     return error;
+}
+
+/* --- files that are complete before they have their names --------------------------------------- */
+
+/* Links the file to its name: the one called `temporary`, or the one behind fd if that is empty. */
+static int publish(const altsem_private *directory, int fd, const char *temporary,
+                   const char *file) {
+    int in = directory->fd;
+    if (!*temporary) {
+        char link[32];
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        return linkat(AT_FDCWD, link, in, file, AT_SYMLINK_FOLLOW) == 0 ? 0 : -errno;
+    }
+    if (linkat(in, temporary, in, file, 0) == 0) {
+        unlinkat(in, temporary, 0);
+        return 0;
+    }
+    int error = -errno;
+#ifdef SYS_renameat2
+    /* Android and some filesystems have no hard links.  1: RENAME_NOREPLACE. */
+    if (error != -EEXIST) {
+        if (syscall(SYS_renameat2, in, temporary, in, file, 1u) == 0) return 0;
+        if (errno == EEXIST) error = -EEXIST;
+    }
+#endif
+    unlinkat(in, temporary, 0);
+    return error;
+}
+
+/* Makes it in the file behind fd, which it closes. */
+static int make_with(const altsem_private *directory, const altsem_private_maker *maker, int fd,
+                     const char *temporary) {
+    fchmod(fd, 0600); /* the umask may have cleared bits */
+    int error = maker->fill(directory, fd, maker->argument);
+    if (error != 0) {
+        if (*temporary) unlinkat(directory->fd, temporary, 0);
+    } else {
+        error = publish(directory, fd, temporary, maker->file);
+        if (error != 0 && maker->undo) maker->undo(maker->argument);
+    }
+    close(fd);
+    return error;
+}
+
+int altsem_private_make(const altsem_private *directory, const altsem_private_maker *maker) {
+    if (altsem_private_exists(directory, (void *)maker->file) == 0) return -EEXIST;
+#ifdef O_TMPFILE
+    int nameless = openat(directory->fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (nameless >= 0) {
+        int result = make_with(directory, maker, nameless, "");
+        if (result == 0 || result == -EEXIST) return result;
+        /* It cannot be linked without /proc: with a temporary name, then. */
+    }
+#endif
+    static _Atomic unsigned count;
+    char temporary[64];
+    snprintf(temporary, sizeof temporary, "tmp.%u.%u.%llu", (unsigned)getpid(), count++,
+             (unsigned long long)altsem_clock());
+    int fd =
+        openat(directory->fd, temporary, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0600);
+    return fd < 0 ? -errno : make_with(directory, maker, fd, temporary);
 }

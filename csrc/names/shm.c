@@ -44,6 +44,12 @@ int altsem_shm_open(const char *name, int flags) {
     return altsem_in_directories(1, open_in, &it);
 }
 
+int altsem_shm_exists(const char *name) {
+    altsem_file_name file;
+    int error = altsem_file_name_of(PREFIX, name, &file);
+    return error ? error : altsem_in_directories(0, altsem_private_exists, file.text);
+}
+
 int altsem_shm_unlink(const char *name) {
     altsem_file_name file;
     int error = altsem_file_name_of(PREFIX, name, &file);

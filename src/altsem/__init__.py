@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ._death import Death, OwnerDiedWarning, TornMessageError
     from .context import get_context
     from .dropin.install import install, uninstall
+    from .dropin.preload import preload_path
     from .synchronize import (
         Barrier,
         BoundedSemaphore,
@@ -48,6 +49,7 @@ __all__ = [
     "backend",
     "get_context",
     "install",
+    "preload_path",
     "sem_unlink",
     "uninstall",
 ]
@@ -96,6 +98,8 @@ if not TYPE_CHECKING:  # to a type checker, it would make anything a name of thi
             from .dropin import install as module
         elif name in ("Death", "OwnerDiedWarning", "TornMessageError"):
             from . import _death as module
+        elif name == "preload_path":
+            from .dropin import preload as module
         elif name == "get_context":
             from . import context as module
         elif name in __all__:

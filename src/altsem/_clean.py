@@ -7,8 +7,9 @@ them.  One goes only if it is proven that nobody misses it:
 - It is not in use.  The kernel grants a lease for writing only on a file that nobody else has open
   or mapped, in whatever namespace; on filesystems where that can be relied upon, it is proof.  On
   others every process of this user must have been looked at, and none may have it.
-- Its maker is dead.  A semaphore's file says who made it.  A shared memory's does not, and whoever
-  made it may have closed it to open it again: so no other process may have altsem loaded.
+- Its maker is dead.  A semaphore's file says who made it.  That of a shared memory, or of a
+  semaphore of C code, does not, and whoever made it may have closed it to open it again: so no
+  other process may have altsem loaded, or the library of `run`.
 
 Whatever cannot be told leaves the file where it is.
 """
@@ -93,7 +94,7 @@ def files() -> tuple[int, int]:
 
 
 def _is_one(name: str) -> bool:
-    return name.startswith(("sem.", "shm.", "tmp."))
+    return name.startswith(("sem.", "shm.", "pos.", "tmp."))
 
 
 @contextlib.contextmanager
@@ -279,5 +280,6 @@ def _note(line: bytes, users: _Users, pid: int) -> None:
     name = os.path.basename(os.fsdecode(parts[5].rstrip(b"\n")))
     if "/altsem-" in os.fsdecode(parts[5]):
         users.names.add(name)
-    if name.startswith("_core.") and ".so" in name and pid != os.getpid():
+    ours = (name.startswith("_core.") and ".so" in name) or name == "_preload.so"
+    if ours and pid != os.getpid():
         users.altsem = True

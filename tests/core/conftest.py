@@ -106,7 +106,7 @@ def interface() -> cffi.FFI:
         + HELPERS
         +        '#pragma GCC diagnostic ignored "-Wunused-parameter"\n'
         '#pragma GCC diagnostic ignored "-Wmissing-field-initializers"\n',
-        sources=sorted(str(p) for p in CSRC.glob("*/*.c") if p.parent.name != "binding"),
+        sources=sorted(str(p) for p in CSRC.glob("*/*.c") if p.parent.name not in ("binding", "preload")),
         include_dirs=[str(CSRC)],
         extra_compile_args=[*FLAGS, "-Wall", "-Wextra", "-Werror"],
         extra_link_args=["-pthread"],

@@ -38,7 +38,7 @@ class Library:
 
     def sources(self) -> list[Path]:
         csrc = (self._root / "csrc").glob("*/*.c")
-        return sorted(p for p in csrc if p.parent.name != "binding")
+        return sorted(p for p in csrc if p.parent.name not in ("binding", "preload"))
 
     def objects(self) -> list[Path]:
         """One per source, compiled if need be."""

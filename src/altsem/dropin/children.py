@@ -19,7 +19,7 @@ import os
 import sys
 from functools import partial
 
-from . import ROOT, VARIABLE, hooks
+from . import ROOT, VARIABLE, hooks, preload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -145,18 +145,22 @@ def _entries(environment: Mapping[str, str]) -> list[bytes]:
 
 
 def restored(environment: Any) -> Any:
-    """An environment with our directory first on its PYTHONPATH, if it is one of a descendant of
-    ours.  It is whatever Popen takes: names and values may be text, bytes or paths."""
+    """An environment with our directory first on its PYTHONPATH, and our library on its LD_PRELOAD
+    if it is on ours, if it is one of a descendant of ours.  It is whatever Popen takes: names and values may be text, bytes or paths."""
     try:
         found = {os.fsdecode(name): os.fsdecode(value) for name, value in environment.items()}
     except Exception:  # noqa: BLE001 - whatever it is, it is not for us to judge
         return environment
-    path = found.get(PATH, "")
     if found.get(VARIABLE, "").partition(" ")[0] != ROOT:
         return environment
-    if path.split(os.pathsep)[0] == BOOTSTRAP:
-        return environment
-    return {**found, PATH: with_bootstrap(path)}
+    changed = {}
+    path = found.get(PATH, "")
+    if path.split(os.pathsep)[0] != BOOTSTRAP:
+        changed[PATH] = with_bootstrap(path)
+    library, value = preload.of(preload.started_with), found.get(preload.VARIABLE, "")
+    if library and not preload.of(value) and found.get(preload.SWITCH) != "0":
+        changed[preload.VARIABLE] = preload.put_first(library, value)
+    return {**found, **changed} if changed else environment
 
 
 # --- interpreters that read nothing ---------------------------------------------------------------

@@ -13,7 +13,7 @@ import site
 import sys
 import sysconfig
 
-from . import ROOT, VARIABLE, decision, native
+from . import ROOT, VARIABLE, decision, native, preload
 
 _ENTRY = f"{__package__}.startup"
 # One line, for that is all that site executes.  Whatever is wrong, for instance that altsem has
@@ -148,6 +148,7 @@ def _status(directory: str) -> int:
     if parts and not paths:
         _line("", "a child whose environment is made anew, or with -E, -I or -S, loses it,")
         _line("", f"unless `python -m {ROOT} enable` is run once")
+    _line("preload", preload.said())
     try:
         from .. import _core
 

@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 _set: dict[str, tuple[str | None, str]] = {}  # variable: (what it was, what we set)
 
 
-def variables(parts: set[str], path: bool, places: Mapping[str, str]) -> dict[str, str]:
+def variables(
+    parts: set[str], path: bool, places: Mapping[str, str], *, names: bool = False
+) -> dict[str, str]:
     """The variables that make descendants of this process replace these parts; `path`: and that
-    start altsem there.  `places`: see install.start()."""
+    start altsem there.  `places`: see install.start().  `names`: whatever the parts are, things
+    with names may be made."""
     found = {VARIABLE: " ".join([ROOT, *sorted(parts)])}
     if path:
         found[children.PATH] = children.with_bootstrap(os.environ.get(children.PATH, ""))
-    named = not parts.isdisjoint((decision.SEMAPHORES, decision.MEMORY))
+    named = names or not parts.isdisjoint((decision.SEMAPHORES, decision.MEMORY))
     if named and not (decision.inherited() and _directories.FIRST in os.environ):
         directory = _directory(places)
         if directory:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from . import ROOT, decision, environment, native
+from . import ROOT, decision, environment, native, preload
 
 USAGE = f"""\
 usage: python -m {ROOT} run [OPTIONS] [-m MODULE | -c CODE | FILE] [ARGUMENTS]
@@ -22,6 +22,7 @@ memory that fail here, in the program and in all that it starts.
   --room SIZE     how much must be free in /dev/shm for the system's own to be left in place
                   (default: 8M; 0: anything will do)
   --backend NAME  the way in which waiters sleep: futex, sysv, filelock
+  --no-preload    leave the C code of the program alone (as ALTSEM_PRELOAD=0 does)
   --verbose       say on stderr what fails and what is used instead
   -h, --help      this text
 
@@ -48,7 +49,9 @@ def main(argv: list[str]) -> int:  # noqa: RET503 - nor does it return from exec
         print(f"{ROOT} run: {error}", file=sys.stderr)
         return 2
     if parts:
-        os.environ.update(environment.variables(parts, True, os.environ))
+        loaded = preload.variables()
+        os.environ.update(environment.variables(parts, True, os.environ, names=bool(loaded)))
+        os.environ.update(loaded)
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, *flags, *command])
@@ -65,7 +68,7 @@ def _parse(argv: list[str]) -> tuple[dict[str, str], list[str]]:
             if not equals and not rest:
                 raise _UsageError(f"--{name} needs a {'name' if name == 'backend' else 'size'}")
             options[name] = value if equals else rest.pop(0)
-        elif name in ("force", "verbose", "help", "h") and not equals:
+        elif name in ("force", "no-preload", "verbose", "help", "h") and not equals:
             options["help" if name == "h" else name] = ""
         else:
             raise _UsageError(f"no such option: --{name}\n{USAGE}")
@@ -114,6 +117,8 @@ def _parts(options: dict[str, str], command: list[str]) -> set[str]:
         os.environ["ALTSEM_BACKEND"] = options["backend"]
     if "room" in options:
         os.environ[native.ROOM] = options["room"]
+    if "no-preload" in options:
+        os.environ[preload.SWITCH] = "0"
     decision.check_whole()
     failing = decision.failing()
     parts = decision.wanted(set(), force="force" in options)
@@ -144,7 +149,9 @@ def _parts(options: dict[str, str], command: list[str]) -> set[str]:
             broken.setdefault(native.words(error), []).append(part)
         said = [f"{', '.join(which)} fail: {why}" for why, which in broken.items()]
         what = "; ".join(said) or "nothing fails"
-        _say(f"{what}; replaced: {', '.join(sorted(parts))} (backend {_core.backend()})")
+        with_c = "" if preload.is_unwanted() or not preload.entry() else ", and names of C code"
+        replaced = ", ".join(sorted(parts))
+        _say(f"{what}; replaced: {replaced}{with_c} (backend {_core.backend()})")
     return parts
 
 

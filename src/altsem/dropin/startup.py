@@ -29,6 +29,8 @@ def auto() -> None:
         elif not _called:
             _called = True
             _places.update((name, os.environ[name]) for name in _PLACES if name in os.environ)
+            if VARIABLE in os.environ:
+                from . import preload  # noqa: F401 - it remembers what there is now
             if VARIABLE not in os.environ:
                 pass
             elif sys.flags.ignore_environment or sys.flags.no_site:
