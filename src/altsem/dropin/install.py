@@ -6,7 +6,8 @@ replaced:
 
     semaphores  _multiprocessing.SemLock and sem_unlink; with them, what executors believe of limits
     memory      _posixshmem.shm_open and shm_unlink, for multiprocessing.shared_memory
-    arenas      the files of multiprocessing.heap in /dev/shm, for Value, Array and Barrier
+    arenas      the files of multiprocessing.heap in /dev/shm, for Value, Array and Barrier; and what
+                PyTorch makes there, for tensors
     reserve     SharedMemory.__init__, after which the first touch may find that there is no room
 
 The parts that were replaced are written into the environment.  Descendants replace the same ones
@@ -30,7 +31,7 @@ from functools import partial
 from types import ModuleType
 
 from .. import _guarded
-from . import ROOT, VARIABLE, children, decision, environment, hooks, native
+from . import ROOT, VARIABLE, children, decision, environment, hooks, native, tensors
 from .decision import ARENAS, MEMORY, RESERVE, SEMAPHORES
 
 # Where nothing is to be done, importing `typing` and the like would be most of the time it takes.
@@ -101,6 +102,8 @@ def _places() -> Iterator[_Place]:
         yield _Place(SEMAPHORES, module, "", "_check_system_limits", "no_limits")
     for module, cls, key in _robust_places():
         yield _Place(SEMAPHORES, module, cls, key, "robust")
+    for key in tensors.NAMES:
+        yield _Place(ARENAS, tensors.MODULE, tensors.CLASS, key, "tensors")
     yield _Place(MEMORY, "_posixshmem", "", "shm_open", "shm_open")
     yield _Place(MEMORY, "_posixshmem", "", "shm_unlink", "shm_unlink")
 
@@ -114,6 +117,7 @@ _SOURCES = {
     "_billiard": SEMAPHORES,
     "multiprocessing.heap": ARENAS,
     "multiprocess.heap": ARENAS,
+    tensors.MODULE: ARENAS,
     "multiprocessing.shared_memory": RESERVE,
     "multiprocess.shared_memory": RESERVE,
     **dict.fromkeys(_EXECUTORS, SEMAPHORES),
@@ -310,6 +314,11 @@ def _apply_to(place: _Place) -> None:
         before = None if current is _MISSING else current
         if not getattr(before, "_altsem_robust", False):
             _replace(container, place.key, replacement(place.key, place.path, before))
+        return
+    if place.ours == "tensors":
+        ours = tensors.replacement(place.key)
+        if ours is not None:
+            _replace(container, place.key, ours)
         return
     ours = _ours(place.ours)
     if not place.path and place.module in ("_multiprocessing", "_posixshmem"):

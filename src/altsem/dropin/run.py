@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from . import ROOT, decision, environment, native, preload
+from . import ROOT, decision, environment, native, preload, tensors
 
 USAGE = f"""\
 usage: python -m {ROOT} run [OPTIONS] [-m MODULE | -c CODE | FILE] [ARGUMENTS]
@@ -49,6 +49,8 @@ def main(argv: list[str]) -> int:  # noqa: RET503 - nor does it return from exec
         print(f"{ROOT} run: {error}", file=sys.stderr)
         return 2
     if parts:
+        if "verbose" in options:
+            os.environ[tensors.VERBOSE] = "1"
         loaded = preload.variables()
         os.environ.update(environment.variables(parts, True, os.environ, names=bool(loaded)))
         os.environ.update(loaded)
