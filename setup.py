@@ -67,11 +67,13 @@ def preload_library() -> Extension:
 
 
 # Machines whose programs may be started by one of ours: the number in ELF files, whether they have
-# 64 bits, the directories that the dynamic linker writes for $LIB on Debian.
+# 64 bits, the directories that the dynamic linker writes for $LIB on Debian, and where a second libc
+# lies beside that of the machine.
 MACHINES = {
     "x86_64": (62, True, ("lib/x86_64-linux-gnu",)),
     "aarch64": (183, True, ("lib/aarch64-linux-gnu",)),
-    "i386": (3, False, ("lib/i386-linux-gnu",)),
+    "i386": (3, False, ("lib/i386-linux-gnu", "lib32")),
+    "x32": (62, False, ("lib/x86_64-linux-gnux32", "libx32")),
     "arm": (40, False, ("lib/arm-linux-gnueabihf", "lib/arm-linux-gnueabi")),
 }
 # And those where other systems have the libraries of 64 bits, and of 32.

@@ -38,12 +38,15 @@ class Agent:
         env: dict[str, str] | None = None,
         before: Sequence[str] = (),
         preload: str | None = PRELOAD,
+        direct: bool = False,
     ) -> None:
+        """`direct`: `before` is what runs the program, and gives it its environment."""
         where = {"PATH": os.defpath, "ALTSEM_DIR": str(folder), **(env or {})}
         if preload:
             where["LD_PRELOAD"] = preload
         # The bed's own programs are not what is looked at.
-        words = [*before, "env", *(f"{name}={value}" for name, value in where.items()), program]
+        given = ["env", *(f"{name}={value}" for name, value in where.items())]
+        words = [*before, *([] if direct else given), program]
         self.process = subprocess.Popen(
             words,
             stdin=subprocess.PIPE,
