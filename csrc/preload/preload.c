@@ -235,6 +235,12 @@ static int our_shm_open(const char *name, int flags) {
     int known = flags & (O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC);
     /* What open() would take besides these has no meaning here, or is always so. */
     int fd = altsem_shm_open(name, known);
+    /* The lowest that is free, as of open(): on the way to the file a directory had that. */
+    int lowest = fd > 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+    if (lowest >= 0) {
+        close(lowest < fd ? fd : lowest);
+        if (lowest < fd) fd = lowest;
+    }
     if (fd >= 0 && (flags & O_ACCMODE) != O_RDONLY)
         atomic_store_explicit(&has_ours, 1, memory_order_relaxed);
     return fd;

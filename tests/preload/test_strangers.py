@@ -120,7 +120,7 @@ def test_a_library_for_one_libc_serves_programs_of_another(tmp_path: Path, beds:
         pytest.skip("no musl-gcc, or no bed")
     beds.program = made(tmp_path, (HERE / "agent.c").read_text(), compiler="musl-gcc")
     agent = beds("gone")
-    assert [agent(*words) for words in NAMES] == [0, 3, 4, 0, 0]
+    assert [agent(*words) for words in NAMES] == [0, 3, 3, 0, 0]
     # What one libc has made, the other does not touch: they do not agree on what a sem_t is.
     agent(*NAMES[0])
     beds.program = compiled(HERE / "agent.c", tmp_path / "other")
@@ -152,7 +152,7 @@ def test_it_can_be_built_elsewhere_and_works_there(
         agent = Agent(program, tmp_path, before=before, preload=None, direct=True)
     else:
         agent = Agent(program, tmp_path, before=before, preload=library)
-    assert [agent(*words) for words in NAMES] == [0, 3, 4, 0, 0]
+    assert [agent(*words) for words in NAMES] == [0, 3, 3, 0, 0]
     assert agent.end() == ""
 
 
