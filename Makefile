@@ -23,7 +23,7 @@ BUILT := $(VENV)/.built$(ALTSEM_WERROR)
 C_FILES := $(wildcard csrc/*.h csrc/*/*.[ch])
 SOURCES := $(C_FILES) $(wildcard src/altsem/*.py src/altsem/*.pyi src/altsem/*/*.py src/altsem/*/*/*.py) pyproject.toml setup.py
 
-.PHONY: help demo test lint bench conformance instructions mutants clean
+.PHONY: help demo test lint bench conformance clients instructions mutants clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -44,6 +44,9 @@ lint: $(VENV)/.with-dev  ## style, types and layers: ruff, mypy, clang-format, l
 
 conformance: $(BUILT)  ## CPython's own suite, over altsem: docs/conformance.md (PYTHONS=... ARGS=...)
 	$(PY) tests/conformance/report.py $(ARGS) $(PYTHONS)
+
+clients: $(BUILT)  ## unmodified programs where /dev/shm is gone: docs/clients.md (ARGS="--only NAME")
+	PYTHONPATH=tests $(PY) -m clients $(ARGS)
 
 bench: $(VENV)/.with-bench  ## the figures of docs/benchmarks/ (QUICK=1, ARGS=... for pytest)
 	$(PY) -m pytest -c benchmarks/pytest.ini --rootdir=. $(ARGS)
