@@ -67,8 +67,8 @@ def preload_library() -> Extension:
 
 
 # Machines whose programs may be started by one of ours: the number in ELF files, whether they have
-# 64 bits, the directories that the dynamic linker writes for $LIB on Debian, and where a second libc
-# lies beside that of the machine.
+# 64 bits, the directories that the dynamic linker writes for $LIB on Debian, and where a second
+# libc lies beside that of the machine.
 MACHINES = {
     "x86_64": (62, True, ("lib/x86_64-linux-gnu",)),
     "aarch64": (183, True, ("lib/aarch64-linux-gnu",)),
@@ -106,9 +106,7 @@ def empty_library(machine: int, wide: bool) -> bytes:
 
     def segment(kind: int, access: int, offset: int, length: int, align: int) -> bytes:
         if wide:
-            return struct.pack(
-                "<2I6Q", kind, access, offset, offset, offset, length, length, align
-            )
+            return struct.pack("<2I6Q", kind, access, offset, offset, offset, length, length, align)
         return struct.pack("<8I", kind, offset, offset, offset, length, length, access, align)
 
     # PT_LOAD, PT_DYNAMIC, PT_GNU_STACK: without the last, stacks would be made executable.
@@ -128,7 +126,8 @@ def empty_library(machine: int, wide: bool) -> bytes:
 
 
 class Build(build_ext):
-    """The library is no module: it has a name without the interpreter in it, and no entry for one."""
+    """The library is no module: its name says nothing of an interpreter, nor has it an entry for
+    one."""
 
     def get_ext_filename(self, fullname: str) -> str:
         if fullname.rpartition(".")[2] == "_preload":
@@ -149,7 +148,9 @@ class Build(build_ext):
         own = platform.machine()
         if own not in PARTNERS:
             return
-        placed = {place: machine for machine, (_, _, places) in MACHINES.items() for place in places}
+        placed = {
+            place: machine for machine, (_, _, places) in MACHINES.items() for place in places
+        }
         # A program may bring a libc along that has been built for other directories.
         self._lay("triplets", {**placed, WIDE: own, NARROW: own})
         self._lay("lib64", {**placed, WIDE: own, NARROW: PARTNERS[own]})

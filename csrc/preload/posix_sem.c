@@ -36,7 +36,7 @@
  * what has that prefix in our directory are semaphores of ours, not of the libc. */
 #define PREFIX "pos."
 #define MAGIC UINT64_C(0x6d65736f706c61) /* "alposem" read as bytes */
-enum { RETRIES = 100 }; /* each time somebody else removes it, or makes it */
+enum { RETRIES = 100 };                  /* each time somebody else removes it, or makes it */
 
 typedef struct {
     sem_t sem;

@@ -154,12 +154,16 @@ static uint64_t room_needed(void) {
     if (end == text || *text == '-') return ROOM;
     switch (*end) {
     case 'k':
-    case 'K': return number << 10;
+    case 'K':
+        return number << 10;
     case 'm':
-    case 'M': return number << 20;
+    case 'M':
+        return number << 20;
     case 'g':
-    case 'G': return number << 30;
-    default: return number;
+    case 'G':
+        return number << 30;
+    default:
+        return number;
     }
 }
 
@@ -185,13 +189,16 @@ static int is_of_the_place(int error, const char *prefix, const char *name) {
     switch (error) {
     case ENOENT:
     case ENOSYS:
-    case ENOTDIR: return 1;
+    case ENOTDIR:
+        return 1;
     case EACCES:
     case EPERM:
     case EROFS:
     case ENOSPC:
-    case EDQUOT: return !is_theirs(prefix, name);
-    default: return 0;
+    case EDQUOT:
+        return !is_theirs(prefix, name);
+    default:
+        return 0;
     }
 }
 
@@ -199,9 +206,12 @@ static int is_of_the_place(int error, const char *prefix, const char *name) {
 static int as_theirs(int error) {
     switch (error) {
     case -EPERM:
-    case -ELOOP: return EACCES; /* not private */
-    case -EBADMSG: return EINVAL;
-    default: return -error;
+    case -ELOOP:
+        return EACCES; /* not private */
+    case -EBADMSG:
+        return EINVAL;
+    default:
+        return -error;
     }
 }
 
@@ -215,8 +225,10 @@ static int either(int theirs, int ours, int create) {
     case -ENOTDIR:
     case -EROFS:
     case -ENOSYS:
-    case -ENAMETOOLONG: return theirs;
-    default: return as_theirs(ours);
+    case -ENAMETOOLONG:
+        return theirs;
+    default:
+        return as_theirs(ours);
     }
 }
 
@@ -402,9 +414,7 @@ EXPORT sem_t *sem_open(const char *name, int flags, ...) {
     return sem;
 }
 
-EXPORT int sem_close(sem_t *sem) {
-    return altsem_psem_close(sem) == 0 ? 0 : system_sem_close(sem);
-}
+EXPORT int sem_close(sem_t *sem) { return altsem_psem_close(sem) == 0 ? 0 : system_sem_close(sem); }
 
 /* --- sizes ------------------------------------------------------------------------------------
  *

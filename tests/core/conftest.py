@@ -17,6 +17,8 @@ from core.kit import Kit
 from core.patient import BACKENDS, Gather, People, without_slices
 
 CSRC = Path(__file__).resolve().parents[2] / "csrc"
+# Rooms that are no part of the core.
+APART = ("binding", "preload")
 
 # Not in the public header, but promises of their own: the wait contract, and who is who.
 INTERNAL = """
@@ -106,7 +108,7 @@ def interface() -> cffi.FFI:
         + HELPERS
         +        '#pragma GCC diagnostic ignored "-Wunused-parameter"\n'
         '#pragma GCC diagnostic ignored "-Wmissing-field-initializers"\n',
-        sources=sorted(str(p) for p in CSRC.glob("*/*.c") if p.parent.name not in ("binding", "preload")),
+        sources=sorted(str(p) for p in CSRC.glob("*/*.c") if p.parent.name not in APART),
         include_dirs=[str(CSRC)],
         extra_compile_args=[*FLAGS, "-Wall", "-Wextra", "-Werror"],
         extra_link_args=["-pthread"],

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from core.conftest import CSRC
+from core.conftest import APART, CSRC
 
 # Between load-exclusive and store-exclusive a single step takes the reservation away, for ever.
 pytestmark = [
@@ -47,7 +47,7 @@ def kills(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if compiler is None:
         pytest.skip("no C compiler")
     sources = [str(Path(__file__).with_name("kills.c"))]
-    sources += sorted(str(p) for p in CSRC.glob("*/*.c") if p.parent.name not in ("binding", "preload"))
+    sources += sorted(str(p) for p in CSRC.glob("*/*.c") if p.parent.name not in APART)
     flags = ["-std=c11", "-O2", "-g", "-Wall", "-Wextra", "-pthread", "-Wl,-z,now"]
     subprocess.run([compiler, *flags, f"-I{CSRC}", "-o", str(program), *sources], check=True)
     return program

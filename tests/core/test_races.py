@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from core.conftest import CSRC
+from core.conftest import APART, CSRC
 
 pytestmark = [
     # Between load-exclusive and store-exclusive a single step takes the reservation away, for ever.
@@ -46,7 +46,7 @@ def races(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if compiler is None:
         pytest.skip("no C compiler")
     sources = [str(Path(__file__).with_name("races.c"))]
-    sources += sorted(str(p) for p in CSRC.glob("*/*.c") if p.parent.name not in ("binding", "preload"))
+    sources += sorted(str(p) for p in CSRC.glob("*/*.c") if p.parent.name not in APART)
     flags = ["-std=c11", "-O2", "-g", "-Wall", "-Wextra", "-pthread", "-Wl,-z,now"]
     flags.append("-DALTSEM_TEST_BUILD")
     subprocess.run([compiler, *flags, f"-I{CSRC}", "-o", str(program), *sources], check=True)

@@ -29,7 +29,7 @@ from pathlib import Path
 
 # From the ground up.
 C_ROOMS = ("", "process", "memory", "wait", "primitives", "names", "preload", "binding")
-# A library of its own: what it defines are the names of the libc, and who uses those means the libc.
+# A library of its own: it defines names of the libc, and who uses those means the libc.
 APART = ("preload",)
 # Headers that only the files of their own room may include.
 INNER_HEADERS = ("memory/inside.h",)

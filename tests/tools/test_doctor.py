@@ -96,6 +96,13 @@ def test_says_what_is_true_of_this_machine() -> None:
     assert all(one["status"] in ("ok", "bad", "note", "unknown") for one in told["checks"])
 
 
+def test_names_of_c_code_fail_without_dev_shm_and_work_with_the_library() -> None:
+    _, told = examine(bed=("gone",))
+    found = row(told, "names of C code")
+    assert found["status"] == "bad" and "[Errno 2]" in found["answer"]
+    assert found["data"]["preloaded"] == {"sem_open": {"value": True}, "shm_open": {"value": True}}
+
+
 @pytest.mark.parametrize(
     ("kind", "number", "cause"),
     [

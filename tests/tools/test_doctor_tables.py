@@ -261,6 +261,67 @@ def test_names_what_may_happen_where_native_semaphores_work(tmp_path: Path) -> N
     )
 
 
+def c_names(**errors: int) -> Answer:
+    names = dict.fromkeys(("sem_open", "shm_open"), WORKS)
+    return Answer({**names, **{name: failing(number) for name, number in errors.items()}})
+
+
+def c_row(where: Patient) -> checks.Row:
+    (found,) = (row for row in checks.examine(where) if row.name == "names of C code")
+    return found
+
+
+def test_names_of_c_code_with_and_without_the_library(tmp_path: Path) -> None:
+    where = machine(tmp_path)
+    broken = c_names(sem_open=errno.ENOENT, shm_open=errno.ENOENT)
+    found = c_row(patient(where, names_of_C=c_names()))
+    assert (found.status, found.answer, found.meaning) == ("ok", "work", "")
+    found = c_row(patient(where, names_of_C=broken, preloaded=c_names()))
+    assert found.status == "bad" and "with the library of `run` they work" in found.meaning
+    assert "sem_open: FileNotFoundError: [Errno 2]" in found.answer
+    found = c_row(patient(where, names_of_C=broken, preloaded=broken))
+    assert found.status == "bad" and found.meaning == "with the library of `run` too"
+    found = c_row(patient(where, names_of_C=broken))
+    assert "could not be tried" in found.meaning
+    found = c_row(patient(where, names_of_C=Answer(error="ImportError: no ctypes")))
+    assert found.status == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "words"),
+    [
+        (None, "note", "not installed"),
+        (Answer(""), "ok", "memory without a name"),
+        (Answer("it has no x"), "note", "not as expected: it has no x"),
+        (Answer(error="ImportError: broken"), "unknown", "ImportError: broken"),
+    ],
+)
+def test_pytorch_that_is_not_as_expected_is_told(
+    tmp_path: Path, answer: Answer | None, status: str, words: str
+) -> None:
+    where = patient(machine(tmp_path), **({"PyTorch": answer} if answer else {}))
+    (found,) = (row for row in checks.examine(where) if row.name == "PyTorch")
+    assert found.status == status and words in found.answer
+
+
+def test_what_pytorch_says_is_named_where_it_can_happen(tmp_path: Path) -> None:
+    where = machine(tmp_path)
+    messages = ("DataLoader worker is killed", "unable to allocate", "unable to open shared")
+
+    def states(one: Patient) -> list[str]:
+        found = symptoms.recognise(one)
+        return [s.state for text in messages for s in found if text in s.text]
+
+    ample = replace(SOUND, size=1 << 31, free=1 << 31)
+    works, broken = c_names(), c_names(shm_open=errno.ENOENT)
+    assert states(patient(where, state=ample, names_of_C=works)) == ["no"] * 3
+    assert states(patient(where, names_of_C=works)) == ["possible", "possible", "no"]
+    gone = patient(where, number=errno.ENOENT, state=MISSING, names_of_C=broken)
+    assert states(gone) == ["no", "no", "happens"]
+    full = patient(where, number=errno.ENOSPC, state=FULL, names_of_C=works)
+    assert states(full) == ["happens", "happens", "no"]
+
+
 def test_verdicts(tmp_path: Path) -> None:
     where = machine(tmp_path)
     bad, silent = Answer(error="X"), trial.no_answer(1)

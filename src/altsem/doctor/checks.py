@@ -201,8 +201,9 @@ def _room(patient: Patient) -> Finding:
         return Finding(BAD, f"{shm.free_inodes} inodes free", meaning, data)
     if needed and shm.size and shm.size < native.AMPLE:
         meaning = (
-            "natively whoever touches memory that does not fit is killed (SIGBUS); with the "
-            "drop-in arrays lie elsewhere, and SharedMemory says that there is no room"
+            "natively whoever touches memory that does not fit is killed (SIGBUS), as workers of "
+            "PyTorch's DataLoader are, whose batches take hundreds of MB; with the drop-in arrays "
+            "and tensors lie elsewhere, and SharedMemory says that there is no room"
         )
         return Finding(NOTE, f"{free} of {native.size(shm.size)} free", meaning, data)
     return Finding(OK, f"{free} free" if shm.size else free, "", data)
@@ -260,6 +261,45 @@ def _many(patient: Patient) -> Finding:
     return _of(answer, f"{answer.value} at once{most}", meaning)
 
 
+def _c_names(patient: Patient) -> Finding:
+    whole = patient.answer("names of C")
+    if not whole.ok:
+        return Finding(UNKNOWN, whole.error or "", "ctypes is what would call them")
+    native, data = _told(whole), dict(whole.value)
+    meaning = ""
+    if native != "work":
+        library = patient.answer("preloaded")
+        helped = library.ok and _told(library) == "work"
+        data["preloaded"] = library.value if library.ok else library.error
+        meaning = (
+            "PyTorch, posix_ipc and their like call them; with the library of `run` they work"
+            if helped
+            else "with the library of `run` too"
+            if library.ok
+            else f"the library of `run` could not be tried: {library.error}"
+        )
+    return Finding(OK if native == "work" else BAD, native, meaning, data)
+
+
+def _told(answer: Answer) -> str:
+    errors = [
+        f"{name}: {said['error']}" for name, said in answer.value.items() if said.get("error")
+    ]
+    return "; ".join(errors) or "work"
+
+
+def _pytorch(patient: Patient) -> Finding:
+    if "PyTorch" not in patient.answers:
+        return Finding(NOTE, "not installed")
+    answer = patient.answer("PyTorch")
+    if not answer.ok:
+        return Finding(UNKNOWN, answer.error or "")
+    if answer.value:
+        meaning = "after `enable` and install() it is left as it is: use `run`"
+        return Finding(NOTE, f"not as expected: {answer.value}", meaning)
+    return Finding(OK, "its tensors can lie in memory without a name")
+
+
 def _start_method(who: str, method: str) -> Callable[[Patient], Finding]:
     def find(patient: Patient) -> Finding:
         answer = patient.answer(f"{who} {method}")
@@ -294,6 +334,8 @@ FIRST = (
         "SharedMemory(create=True, size=16)",
         _thing("shared_memory", "shm_open wants /dev/shm as well"),
     ),
+    Check("names of C code", "sem_open and shm_open, called from C", _c_names),
+    Check("PyTorch", "memory by its descriptor, by PyTorch's private functions", _pytorch),
     Check(
         "ProcessPoolExecutor",
         "concurrent.futures.process._check_system_limits()",

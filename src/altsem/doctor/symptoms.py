@@ -9,6 +9,8 @@ import errno
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..dropin import native
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -67,6 +69,20 @@ def _killed(patient: Patient) -> str:
     if any("SIGBUS" in (patient.native(thing).error or "") for thing in things):
         return HAPPENS
     return _full(patient)
+
+
+def _small(patient: Patient) -> str:
+    """Of tensors: how large they get is for the program to say."""
+    if patient.shm.kind != "directory" or not patient.shm.size:
+        return NO
+    if _killed(patient) == HAPPENS:
+        return HAPPENS
+    return POSSIBLE if patient.shm.size < native.AMPLE else NO
+
+
+def _from_c(patient: Patient) -> str:
+    answer = patient.answer("names of C")
+    return HAPPENS if answer.ok and answer.value["shm_open"].get("error") else NO
 
 
 def _descriptors(patient: Patient) -> str:
@@ -184,6 +200,26 @@ SYMPTOMS: tuple[Symptom, ...] = (
         "Bus error (core dumped); Unexpected bus error encountered in worker",
         "/dev/shm is full: shared memory in it can be made, and kills whoever touches it",
         _killed,
+    ),
+    Symptom(
+        "RuntimeError: DataLoader worker is killed by signal: Bus error. It is possible that "
+        "dataloader's workers are out of shared memory",
+        "/dev/shm is smaller than the batches under way: docker run --shm-size=1g or --ipc=host, "
+        "in Kubernetes an emptyDir of medium Memory on /dev/shm; or altsem (run, enable, "
+        "install), with which tensors lie in memory that has no such limit",
+        _small,
+    ),
+    Symptom(
+        "RuntimeError: unable to allocate shared memory(shm) for file </torch_...>: No space left "
+        "on device (28)",
+        "the same, in newer versions of PyTorch, which reserve what they share",
+        _small,
+    ),
+    Symptom(
+        "RuntimeError: unable to open shared memory object </torch_...> in read-write mode",
+        "PyTorch calls shm_open from C++, which needs /dev/shm; altsem gives it other memory (run, "
+        "enable, install; for the strategy file_system: run)",
+        _from_c,
     ),
     Symptom(
         "ThreadPool and multiprocessing.dummy fail",

@@ -6,6 +6,9 @@ by one; then the programs' answers are collected.  So the whole takes about as l
     native             programs/native.py         what multiprocessing does without altsem
     native METHOD      programs/start_method.py   a start method without altsem
     altsem METHOD      programs/start_method.py   ... and with it
+    names of C         programs/c_names.py        sem_open and shm_open, called from C
+    preloaded          programs/c_names.py        ... with the library of `run`
+    PyTorch            programs/pytorch.py        if it is installed: can it be given memory
     backend NAME       programs/backend.py        a waiter of another process is woken
     core, memfd, "directory PATH", "file locks", "shm file"     system.py
 """
@@ -13,6 +16,7 @@ by one; then the programs' answers are collected.  So the whole takes about as l
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import multiprocessing
 import os
 import shutil
@@ -21,6 +25,7 @@ import time
 from typing import TYPE_CHECKING
 
 from .._directories import candidates
+from ..dropin import preload
 from . import system
 from .trial import Answer, Program, Started, forked
 
@@ -80,7 +85,14 @@ def programs(backends: list[str]) -> dict[str, Program]:
     # From 3.14 on the list holds whatever was registered, our own contexts too.
     known = multiprocessing.get_all_start_methods()
     methods = [method for method in ("fork", "spawn", "forkserver") if method in known]
-    found = {"native": Program("native.py")}
+    found = {"native": Program("native.py"), "names of C": Program("c_names.py")}
+    library = preload.entry()
+    if library:
+        env = (("ALTSEM", ""), (preload.VARIABLE, library))
+        found["preloaded"] = Program("c_names.py", env=env)
+    with contextlib.suppress(Exception):  # a package that is there, and broken
+        if importlib.util.find_spec("torch"):
+            found["PyTorch"] = Program("pytorch.py")
     for who, altsem in (("native", ""), ("altsem", "1")):
         for method in methods:
             order = (("method", method), ("altsem", altsem))

@@ -146,7 +146,8 @@ def _entries(environment: Mapping[str, str]) -> list[bytes]:
 
 def restored(environment: Any) -> Any:
     """An environment with our directory first on its PYTHONPATH, and our library on its LD_PRELOAD
-    if it is on ours, if it is one of a descendant of ours.  It is whatever Popen takes: names and values may be text, bytes or paths."""
+    if it was on ours, if it is one of a descendant of ours.  It is whatever Popen takes: names and
+    values may be text, bytes or paths."""
     try:
         found = {os.fsdecode(name): os.fsdecode(value) for name, value in environment.items()}
     except Exception:  # noqa: BLE001 - whatever it is, it is not for us to judge

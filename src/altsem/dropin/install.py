@@ -6,8 +6,8 @@ replaced:
 
     semaphores  _multiprocessing.SemLock and sem_unlink; with them, what executors believe of limits
     memory      _posixshmem.shm_open and shm_unlink, for multiprocessing.shared_memory
-    arenas      the files of multiprocessing.heap in /dev/shm, for Value, Array and Barrier; and what
-                PyTorch makes there, for tensors
+    arenas      the files of multiprocessing.heap in /dev/shm, for Value, Array and Barrier; and
+                what PyTorch makes there, for tensors
     reserve     SharedMemory.__init__, after which the first touch may find that there is no room
 
 The parts that were replaced are written into the environment.  Descendants replace the same ones

@@ -194,8 +194,8 @@ def is_a_copys(thing: Any) -> bool:
 
 
 def made_up_name() -> str:
-    """A name for something that goes again.  The library of csrc/preload/ knows it by how it begins,
-    and leaves it to the system."""
+    """A name for something that goes again.  The library of csrc/preload/ knows it by its first
+    letters, and leaves it to the system."""
     # Short: macOS allows 31 characters.
     return f"/altsem-try-{os.getpid():x}-{os.urandom(4).hex()}"
 

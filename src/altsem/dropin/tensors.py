@@ -1,14 +1,14 @@
 """Tensors of PyTorch in shared memory that needs no name.
 
-PyTorch takes the memory of tensors that go to other processes from shm_open(), called from C++, where
-nothing of ours is in its way unless a library was preloaded (preload.py).  But the names that its
-default strategy, `file_descriptor`, makes are removed at once: what it wants is a descriptor.  So it
-is given that of a memory without a name, as arrays are, by the same private functions that its own
-code is made of.  They may change: they are looked at, and tried once, before they are first needed.  If they do not do what is
-expected, PyTorch is left alone.
+PyTorch takes the memory of tensors that go to other processes from shm_open(), called from C++,
+where nothing of ours is in its way unless a library was preloaded (preload.py).  But the names that
+its default strategy, `file_descriptor`, makes are removed at once: what it wants is a descriptor.
+So it is given that of a memory without a name, as arrays are, by the same private functions that
+its own code is made of.  They may change: they are looked at, and tried once, before they are first
+needed.  If they do not do what is expected, PyTorch is left alone.
 
-With the strategy `file_system` names have to stay.  There nothing can be done without the library; but
-its error can say so.
+With the strategy `file_system` names have to stay.  There nothing can be done without the library;
+but its error can say so.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _fits(storage: Any) -> bool:
     if reason is None:
         reason = ""  # what is tried must not come back here
         reason = misfit(storage)
-        if reason and os.environ.pop(VERBOSE, None) and sys.stderr is not None:
+        if reason and os.environ.pop(VERBOSE, "") and sys.stderr is not None:
             print(f"{ROOT}: PyTorch is left as it is: {reason}", file=sys.stderr)
     return not reason
 

@@ -6,9 +6,7 @@ import tempfile
 import celery
 
 FOLDER = os.environ.setdefault("CELERY_FOLDER", tempfile.mkdtemp())
-app = celery.Celery(
-    "celery_prefork", broker="filesystem://", backend=f"file://{FOLDER}/results"
-)
+app = celery.Celery("celery_prefork", broker="filesystem://", backend=f"file://{FOLDER}/results")
 app.conf.broker_transport_options = {
     "data_folder_in": f"{FOLDER}/queue",
     "data_folder_out": f"{FOLDER}/queue",

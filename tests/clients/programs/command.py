@@ -1,6 +1,5 @@
 """A command over a few files that it is given: `command.py MODULE WORDS...`, FILES is for these."""
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -10,6 +9,8 @@ if __name__ == "__main__":
         for number in range(6):
             with open(f"{folder}/test_{number}.py", "w") as file:
                 file.write('"""A module."""\n\n\ndef test_it():\n    """One."""\n    assert 1\n')
+        with open(f"{folder}/.coveragerc", "w") as file:
+            file.write("[run]\nconcurrency = multiprocessing\nparallel = true\n")
         with open(f"{folder}/conf.py", "w") as file:
             file.write('project = "x"\n')
         for number in range(12):
