@@ -58,6 +58,7 @@ def preload_library() -> Extension:
         sources=[*sorted(glob("csrc/preload/*.c")), *PRELOADED],
         depends=[*sorted(glob("csrc/**/*.h", recursive=True)), "setup.py"],
         include_dirs=["csrc"],
+        define_macros=[("ALTSEM_PRELOAD_LIBRARY", "1")],
         py_limited_api=LIMITED,
         # It goes into programs of any libc, and one has functions for this that others lack.
         extra_compile_args=[*flags_of_all(), "-U_FORTIFY_SOURCE"],

@@ -21,7 +21,10 @@
  *
  * Nothing happens when it is loaded, or in what this file does not define; nothing is ever printed.
  * Neither sem_open() nor shm_open() may be called in a signal handler; ftruncate() may.
+ *
+ * Who compiles all of csrc/ into an extension does not want these functions in it.
  */
+#ifdef ALTSEM_PRELOAD_LIBRARY
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -477,4 +480,5 @@ EXPORT int ftruncate(int fd, off_t size) { return resize(fd, size); }
 #undef ftruncate64
 EXPORT int ftruncate64(int fd, off_t size);
 EXPORT int ftruncate64(int fd, off_t size) { return resize(fd, size); }
+#endif
 #endif

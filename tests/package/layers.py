@@ -29,8 +29,6 @@ from pathlib import Path
 
 # From the ground up.
 C_ROOMS = ("", "process", "memory", "wait", "primitives", "names", "preload", "binding")
-# A library of its own: it defines names of the libc, and who uses those means the libc.
-APART = ("preload",)
 # Headers that only the files of their own room may include.
 INNER_HEADERS = ("memory/inside.h",)
 # The options of the compiler with which there is other code: what is shipped, what the tests build.
@@ -156,18 +154,11 @@ def symbols(csrc: Path, names: list[str], options: Iterable[str]) -> Graph:
             needs[name] = []
             for line in listing.splitlines():
                 kind, symbol = line.split()[-2:]
-                if kind not in "Uwv" and name.partition("/")[0] in APART and not mine(symbol):
-                    continue
                 if kind in "Uwv":  # the latter: needed if there is one
                     needs[name].append(symbol)
                 else:
                     defines[symbol] = name
     return {name: [defines[s] for s in found if s in defines] for name, found in needs.items()}
-
-
-def mine(symbol: str) -> bool:
-    """Whether it is a name of ours, not one of the libc's that is defined in its place."""
-    return symbol.startswith("altsem_")
 
 
 # --- Python ---------------------------------------------------------------------------------------

@@ -91,6 +91,18 @@ def test_two_copies_in_one_process_each_make_what_is_asked_of_them(
     assert (result.stdout, result.stderr) == ("True\n" * 4, "")
 
 
+def test_a_vendored_copy_has_the_library_for_c_code(
+    tmp_path: Path, run_script: Callable[..., CompletedProcess[str]]
+) -> None:
+    code = (
+        "import os, acme._vendor.altsem as altsem; from acme._vendor.altsem.dropin import preload; "
+        "print(os.path.relpath(altsem.preload_path(), os.environ['PYTHONPATH'])); "
+        "print(preload.entry().startswith(os.environ['PYTHONPATH']))"
+    )
+    result = run_script(code, env={"PYTHONPATH": vendored(tmp_path)})
+    assert result.stdout.split() == ["acme/_vendor/altsem/_preload.so", "True"], result.stderr
+
+
 def test_a_vendored_copy_is_whole(
     tmp_path: Path, run_script: Callable[..., CompletedProcess[str]]
 ) -> None:

@@ -140,6 +140,7 @@ def test_it_can_be_built_elsewhere_and_works_there(
         pytest.skip(dropin.bed_excuse())
     library = str(tmp_path / "_preload.so")
     flags = ["-std=c11", "-O2", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"]
+    flags.append("-DALTSEM_PRELOAD_LIBRARY")
     values = settings(monkeypatch)
     sources = [*sorted((ROOT / "csrc" / "preload").glob("*.c")), *values["PRELOADED"]]
     words = [compiler, *flags, "-shared", f"-I{ROOT / 'csrc'}", "-o", library, *map(str, sources)]
