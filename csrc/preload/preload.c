@@ -187,6 +187,11 @@ static int is_theirs(const char *prefix, const char *name) {
     return length < (int)sizeof path && lstat(path, &status) == 0;
 }
 
+/* With which its files of semaphores begin: musl has no prefix for them. */
+static const char *their_prefix(void) {
+    return dlsym(RTLD_DEFAULT, "gnu_get_libc_version") ? "sem." : "";
+}
+
 /* Whether the system's own failed because of the place. */
 static int is_of_the_place(int error, const char *prefix, const char *name) {
     switch (error) {
@@ -341,7 +346,7 @@ EXPORT int shm_unlink(const char *name) {
 }
 
 EXPORT int sem_unlink(const char *name) {
-    return unlink_either(SEM_UNLINK, "sem.", name, "semaphores", altsem_psem_unlink);
+    return unlink_either(SEM_UNLINK, their_prefix(), name, "semaphores", altsem_psem_unlink);
 }
 
 /* --- semaphores ------------------------------------------------------------------------------- */
@@ -367,13 +372,13 @@ static sem_t *either_sem_open(const char *name, int flags, mode_t mode, unsigned
             continue; /* it has just been removed */
         } else {
             error = errno;
-            int of_the_place = is_of_the_place(error, "sem.", name);
+            int of_the_place = is_of_the_place(error, their_prefix(), name);
             if (create && !(flags & O_EXCL) && !of_the_place && error != EACCES) {
                 /* Some libcs try to make one before they look whether there is one. */
                 sem = system_sem_open(name, flags & ~O_CREAT, mode, value);
                 if (sem != SEM_FAILED) return sem;
             }
-            if (create && (flags & O_EXCL) && !of_the_place && is_theirs("sem.", name))
+            if (create && (flags & O_EXCL) && !of_the_place && is_theirs(their_prefix(), name))
                 error = EEXIST;
             if (!of_the_place) {
                 errno = error;

@@ -128,6 +128,27 @@ def test_a_library_for_one_libc_serves_programs_of_another(tmp_path: Path, beds:
     assert agent("sem_unlink", NAMES[0][1]) == 0
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
+def test_another_users_thing_is_known_by_the_name_that_this_libc_gives_it(tmp_path: Path) -> None:
+    if not dropin.tool("musl-gcc") or dropin.bed_excuse():
+        pytest.skip("no musl-gcc, or no bed")
+    name = f"/altsem-tests-{os.getpid()}"
+    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as folder:
+        os.chmod(folder, 0o777)
+        program = made(Path(folder), (HERE / "agent.c").read_text(), compiler="musl-gcc")
+        os.chmod(program, 0o755)
+        beds = Beds(program, Path(folder))
+        beds.preload = shutil.copy(PRELOAD, folder)
+        with beds.ended():
+            root, nobody = beds(preload=None), beds(user="nobody")
+            assert root("sem_open", name, "cx", 0o600, 1) == 0
+            try:
+                assert nobody("sem_open", name, "c", 0o600, 1) == "EACCES"
+                assert nobody("sem_unlink", name) in ("EACCES", "EPERM")
+            finally:
+                assert root("sem_unlink", name) == 0
+
+
 @pytest.mark.parametrize("compiler", ["musl-gcc", "aarch64-linux-gnu-gcc"])
 def test_it_can_be_built_elsewhere_and_works_there(
     tmp_path: Path, compiler: str, monkeypatch: pytest.MonkeyPatch

@@ -15,6 +15,7 @@ _TRIGGERS = ("multiprocessing", "_multiprocessing", "_posixshmem", "_billiard")
 # What names the directory of files with names.  A program may change it before it comes to need it.
 _PLACES = ("ALTSEM_DIR", "XDG_RUNTIME_DIR", "TMPDIR")
 _places: dict[str, str] = {}
+_preloaded = os.environ.get("LD_PRELOAD", "")  # of which the same is true
 
 _called = False  # by a file in site-packages and by the environment, for example
 _started = False  # one import can be within another
@@ -29,8 +30,6 @@ def auto() -> None:
         elif not _called:
             _called = True
             _places.update((name, os.environ[name]) for name in _PLACES if name in os.environ)
-            if VARIABLE in os.environ:
-                from . import preload  # noqa: F401 - it remembers what there is now
             if VARIABLE not in os.environ:
                 pass
             elif sys.flags.ignore_environment or sys.flags.no_site:
@@ -70,8 +69,9 @@ def _triggered() -> None:
 
 def _keep_children() -> None:
     try:
-        from . import children
+        from . import children, preload
 
+        preload.started_with = _preloaded
         children.keep()
     except Exception as error:  # noqa: BLE001 - see above
         _complain(error)
