@@ -44,5 +44,41 @@ def test_the_search_finds_what_is_forbidden(fault: str) -> None:
     assert any(each.startswith(FORBIDDEN[fault]) for each in wrong), wrong[:3]
 
 
+@pytest.mark.parametrize(
+    ("tokens", "rounds", "kills"), [((1, 2), 2, 2), ((1, 2, 3), 1, 1), ((1, 2, 3), 1, 2)]
+)
+def test_a_robust_lock_outlives_its_owner(tokens: tuple[int, ...], rounds: int, kills: int) -> None:
+    """Killed after any step, those that take it over included: the others get it."""
+    states, wrong = violations(len(tokens), rounds, 1, Faults(), kills, tokens)
+    assert states > 1000
+    assert wrong == []
+
+
+@pytest.mark.parametrize(("tokens", "rounds"), [((1, 2, 1), 1), ((1, 2, 1), 2)])
+def test_one_that_has_the_number_of_a_dead_owner_is_not_robbed(
+    tokens: tuple[int, ...], rounds: int
+) -> None:
+    """Nor two inside."""
+    states, wrong = violations(len(tokens), rounds, 1, Faults(), 1, tokens)
+    assert states > 1000
+    assert wrong == []
+
+
+FORBIDDEN_WHEN_ROBUST = {
+    "judges_first": (1, 2, 1),
+    "keeps_suspect": (1, 2, 1),
+    "does_not_judge": (1, 2),
+    "leaves_the_name": (1, 2, 3),
+}
+
+
+@pytest.mark.parametrize("fault", FORBIDDEN_WHEN_ROBUST)
+def test_the_search_finds_who_robs_the_living(fault: str) -> None:
+    tokens = FORBIDDEN_WHEN_ROBUST[fault]
+    _, wrong = violations(len(tokens), 1, 1, Faults(**{fault: True}), 1, tokens)
+    assert any(each.startswith("robbed one that lives") for each in wrong), wrong[:3]
+
+
 def test_every_fault_is_tried() -> None:
-    assert {field.name for field in fields(Faults)} == set(FORBIDDEN)
+    tried = {*FORBIDDEN, *FORBIDDEN_WHEN_ROBUST}
+    assert {field.name for field in fields(Faults)} == tried

@@ -207,7 +207,10 @@ def test_a_taker_that_died_on_its_way_is_followed_by_the_next(
 # --- of the living --------------------------------------------------------------------------------
 
 
-def refused(lock: Thing, times: int = 20) -> bool:
+ATTEMPTS = int(os.environ.get("ALTSEM_ROBUST_ATTEMPTS", "20"))  # on each living owner
+
+
+def refused(lock: Thing, times: int = ATTEMPTS) -> bool:
     return {lock.lock_inherit() for _ in range(times)} == {EAGAIN} and not lock.lock_deaths()
 
 
@@ -344,7 +347,7 @@ def reused(kit: Kit, kind: int, attempts: int) -> str | None:
                 kept += 1
                 lock.poke("word", lock.peek("word") & ~(2**32 - 1))
             taken.wait()
-            robbed += sum(lock.lock_inherit() == OK for _ in range(20))
+            robbed += sum(lock.lock_inherit() == OK for _ in range(ATTEMPTS))
         child.kill()
         return f"{robbed} robbed, {inherited + kept == attempts}"
 
