@@ -58,7 +58,9 @@ def death_of(lock: SemLock) -> Death | None:
 def tell(lock: SemLock, pid: int, tid: int, shown: bool) -> None:
     """Called by the core, for whoever has just taken the lock."""
     level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_NOT_THE_USERS):
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(
+        _NOT_THE_USERS
+    ):
         level, frame = level + 1, frame.f_back
     warnings.warn(
         f"the owner of this {type(lock).__name__.lstrip('_')} died while it held it "

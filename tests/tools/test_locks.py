@@ -501,3 +501,126 @@ class Bytes:
 def test_what_is_no_segment_is_refused(header: bytes) -> None:
     with pytest.raises(NotASegmentError):
         layout.read_header(Bytes(header))  # type: ignore[arg-type]
+
+
+# --- robust locks, and those that are released by hand -------------------------------------------
+
+
+def hold_and_die(lock: Any, ready: Any) -> None:
+    lock.acquire()
+    ready.set()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_with(lock: Any) -> int:
+    ready = CTX.Event()
+    with children((hold_and_die, (lock, ready))) as (holder,):
+        holder.join()
+        assert holder.pid is not None and ready.is_set()
+        return holder.pid
+
+
+def place_of(lock: Any) -> str:
+    segment, offset = _core.export(lock)
+    return f"{segment.id.hex()[:12]}:{offset}"
+
+
+def release_by_hand(where: str, answer: str = "y\n") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "altsem", "locks", "--release", where, str(os.getpid())]
+    return subprocess.run(command, input=answer, capture_output=True, text=True, timeout=60)
+
+
+def test_tells_of_robust_locks_and_their_deaths() -> None:
+    lock = CTX.Lock(robust=True)
+    assert own_view(lock)["robust"] is True and own_view(lock)["deaths"] == 0
+    assert own_view(CTX.Lock())["robust"] is False
+    die_with(lock)
+    with pytest.warns(altsem.OwnerDiedWarning):
+        lock.acquire()
+    lock._midway = True
+    lines = locks(os.getpid()).stdout.splitlines()
+    at = next(n for n, line in enumerate(lines) if f"robust Lock at {place_of(lock)[13:]}:" in line)
+    assert f"held by pid {os.getpid()}" in lines[at]
+    assert lines[at + 1].strip() == "was taken over once from an owner that had died"
+    assert lines[at + 2].strip() == "who holds it, or held it last, is in the middle of something"
+    lock._midway = False
+    lock.release()
+    assert own_view(lock)["deaths"] == 1
+    assert f"robust Lock at {place_of(lock)[13:]}: free" in locks(os.getpid()).stdout
+
+
+@pytest.mark.parametrize("robust", [False, True])
+@pytest.mark.parametrize("kind", [CTX.Lock, CTX.RLock, lambda robust: CTX.BoundedSemaphore(1)])
+def test_a_lock_of_the_dead_is_released_by_hand(kind: Any, robust: bool) -> None:
+    lock = kind(robust=robust)
+    pid = die_with(lock)
+    before = locks("--json", os.getpid())
+    assert before.returncode == 1
+    said = release_by_hand(place_of(lock), "n\n")
+    assert (said.returncode, said.stderr) == (1, "not released\n")
+    assert f"held by pid {pid}, thread {pid}: dead" in said.stdout
+    assert lock.locked()
+    said = release_by_hand(place_of(lock))
+    assert (said.returncode, said.stderr) == (0, "")
+    assert said.stdout.endswith("Release it? [y/N] released\n")
+    assert not lock.locked()
+    assert entry(json.loads(locks("--json", "--all", os.getpid()).stdout), lock)["value"] == 1
+    if lock._robust:
+        with pytest.warns(altsem.OwnerDiedWarning), lock:
+            assert lock.owner_died.pid == pid
+    else:
+        assert lock.acquire(False)
+        lock.release()
+
+
+def test_a_lock_of_the_living_is_not_released_by_hand() -> None:
+    lock, ready = CTX.Lock(), CTX.Event()
+    with children((hold, (lock, ready))):
+        assert ready.wait(30)
+        said = release_by_hand(place_of(lock))
+        assert said.returncode == 1
+        assert said.stderr == "not released: it is not held by an owner that is proved dead\n"
+        assert lock.locked() and not _core.free_dead(lock)
+    free, nobodys = CTX.Lock(), altsem.SemLock(1, 0, 1, "/any", True)
+    for other in (free, nobodys):
+        assert not _core.free_dead(other)
+    assert release_by_hand(place_of(free)).returncode == 1
+
+
+@pytest.mark.parametrize("where", ["", "abc", ":128", "0123:x", "zzzz:128"])
+def test_what_is_no_place_is_not_released(where: str) -> None:
+    said = release_by_hand(where or ":")
+    assert (said.returncode, said.stdout) == (2, "")
+    assert said.stderr.count("\n") == 1
+
+
+def test_what_is_no_lock_is_not_released() -> None:
+    event = CTX.Event()
+    said = release_by_hand(place_of(event))
+    assert (said.returncode, said.stderr) == (2, "a Event has no owner\n")
+    segment, _ = place_of(event).split(":")
+    assert "there is nothing at 64" in release_by_hand(f"{segment}:64").stderr
+
+
+def test_goes_on_looking_until_it_is_interrupted() -> None:
+    lock = CTX.Lock()
+    command = [sys.executable, "-u", "-m", "altsem", "locks", "--watch", "0.05", str(os.getpid())]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+
+        def shows(text: str) -> bool:
+            assert process.stdout is not None
+            return text in process.stdout.readline()
+
+        try:
+            with lock:
+                until(lambda: shows(f"Lock at {place_of(lock)[13:]}: held by pid {os.getpid()}"))
+            other = CTX.RLock()
+            with other:
+                until(lambda: shows(f"RLock at {place_of(other)[13:]}: held by pid {os.getpid()}"))
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=30)
+            assert process.returncode == 0
+        finally:
+            process.kill()
+    assert locks("--watch", "0").returncode == 64

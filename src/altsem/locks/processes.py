@@ -104,9 +104,9 @@ class Source:
 
 def open_source(mapping: Mapping) -> Source:
     """A way to what is mapped there.  Raises OSError if there is none."""
-    fd = next(_descriptors(mapping), None)
-    if fd is not None:
-        return Source(fd, 0)
+    for path in _descriptors(mapping):
+        with contextlib.suppress(OSError):
+            return Source(_open(path), 0)
     with contextlib.suppress(OSError):
         for path in _names(mapping):
             return Source(_open(path), 0)
@@ -116,8 +116,20 @@ def open_source(mapping: Mapping) -> Source:
     return Source(_open(f"/proc/{mapping.pid}/mem"), mapping.start)
 
 
-def _descriptors(mapping: Mapping) -> Iterator[int]:
-    """A descriptor of this process for each of that one that is open on the mapped file."""
+def open_writable(mapping: Mapping) -> int:
+    """A descriptor of what is mapped there, for reading and writing.  Raises OSError."""
+    for path in _descriptors(mapping):
+        with contextlib.suppress(OSError):
+            return _open_to_write(path)
+    with contextlib.suppress(OSError):
+        for path in _names(mapping):
+            return _open_to_write(path)
+    where = f"{mapping.start:x}-{mapping.end:x}"
+    return _open_to_write(f"/proc/{mapping.pid}/map_files/{where}")
+
+
+def _descriptors(mapping: Mapping) -> Iterator[str]:
+    """The paths of those of that process which are open on the mapped file."""
     folder = f"/proc/{mapping.pid}/fd"
     try:
         names = os.listdir(folder)
@@ -131,7 +143,7 @@ def _descriptors(mapping: Mapping) -> Iterator[int]:
             if os.readlink(path) == mapping.path and (
                 not mapping.is_memfd or os.stat(path).st_ino == mapping.inode
             ):
-                yield _open(path)
+                yield path
 
 
 def _names(mapping: Mapping) -> list[str]:
@@ -151,6 +163,10 @@ def _names(mapping: Mapping) -> list[str]:
             for entry in entries
             if entry.name.startswith("sem.") and entry.inode() == mapping.inode
         ]
+
+
+def _open_to_write(path: str) -> int:
+    return os.open(path, os.O_RDWR | os.O_CLOEXEC)
 
 
 def _open(path: str) -> int:

@@ -48,13 +48,24 @@ def _segment(view: View, segment: Segment, idle: bool) -> Iterator[str]:
 
 def _primitive(view: View, primitive: Primitive) -> Iterator[str]:
     slot = primitive.slot
-    yield f"  {slot.type} at {slot.number * SLOT_BYTES}: {_state(primitive)}"
+    what = f"robust {slot.type}" if slot.robust else slot.type
+    yield f"  {what} at {slot.number * SLOT_BYTES}: {_state(primitive)}"
+    if slot.deaths:
+        often = "once" if slot.deaths == 1 else f"{slot.deaths} times"
+        yield f"    was taken over {often} from an owner that had died"
+    if slot.midway:
+        yield "    who holds it, or held it last, is in the middle of something"
     for pid, tid in primitive.waiting:
         yield f"    waits: pid {pid}, thread {tid}: {_command(view, pid)}"
     unseen = slot.waiters - len(primitive.waiting)
     if unseen > 0:
         # Killed while it waited, or in a process that may not be looked into.
         yield f"    waits: {unseen} that cannot be seen (killed ones stay counted)"
+
+
+def lines_of(view: View, primitive: Primitive) -> list[str]:
+    """What is said of one."""
+    return list(_primitive(view, primitive))
 
 
 def _command(view: View, pid: int) -> str:

@@ -28,8 +28,9 @@ LOCKS = (2, 3)
 
 # magic, layout, backend, id, size, slots, pid namespace, maker, slot bytes, foreign
 _HEADER = struct.Struct("=QII16sQIIIII")
-# word, holder (of a condition: joining), again, state, maxvalue, born, word2, current
-_SLOT = struct.Struct("=QQIIiIQQ")
+# word, holder (of a condition: joining), again, state, maxvalue, born, word2, current, deaths
+_SLOT = struct.Struct("=QQIIiIQQI")
+ROBUST, MIDWAY = 0x200, 0x80000000  # in the state, and in deaths
 _LOOKS = 50
 
 
@@ -61,10 +62,13 @@ class Slot:
     type: str
     value: int
     waiters: int
-    thread: int = 0
+    thread: int = 0  # its token (csrc/word.h)
     holder: int = 0
     again: int = 0
     held_by_nobody: bool = False
+    robust: bool = False
+    deaths: int = 0  # how often it was taken over from the dead
+    midway: bool = False  # who held it noted that nobody could go on, and may have died
 
     @property
     def is_lock(self) -> bool:
@@ -72,8 +76,9 @@ class Slot:
 
     @property
     def idle(self) -> bool:
-        """Nobody holds it, and nobody waits for it."""
-        return not self.waiters and not self.thread and not self.held_by_nobody
+        """Nobody holds it, nobody waits for it, and nobody has died with it."""
+        used = self.waiters or self.thread or self.held_by_nobody
+        return not used and not self.deaths and not self.midway
 
 
 def read_header(source: Source) -> Header:
@@ -113,7 +118,7 @@ def read_slots(source: Source, header: Header) -> list[Slot]:
 
 def _slot(number: int, data: bytes) -> Slot | None:
     """The primitive in the bytes of a slot, None if there is none."""
-    word, holder, again, state, maxvalue, _, _, current = _SLOT.unpack_from(data)
+    word, holder, again, state, maxvalue, _, _, current, deaths = _SLOT.unpack_from(data)
     kind = state & 0xFF
     if kind not in TYPES:
         return None
@@ -121,9 +126,11 @@ def _slot(number: int, data: bytes) -> Slot | None:
     low, high = word & 0xFFFFFFFF, word >> 32
     if kind in LOCKS:
         low &= ~(WOKEN | HUNGRY | SUSPECT)
+        robust = bool(state & ROBUST)
+        died = (deaths & ~MIDWAY, bool(deaths & MIDWAY)) if robust else (0, False)
         if low in (0, NOBODY):
-            return Slot(number, name, int(low == 0), high, held_by_nobody=low == NOBODY)
-        return Slot(number, name, 0, high, low, holder, again)
+            return Slot(number, name, int(low == 0), high, 0, 0, 0, low == NOBODY, robust, *died)
+        return Slot(number, name, 0, high, low, holder, again, False, robust, *died)
     if name == "Condition":
         return Slot(number, name, 0, (current & 0xFFFFFFFF) + (holder & 0x7FFFFFFF))
     if name == "Barrier":

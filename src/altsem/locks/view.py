@@ -84,6 +84,8 @@ class View:
                     "held": bool(primitive.slot.thread) or primitive.slot.held_by_nobody,
                     "owner": primitive.owner
                     and {**primitive.owner._asdict(), "state": primitive.owner.state},
+                    "robust": primitive.slot.robust,
+                    "deaths": primitive.slot.deaths,
                     "waiters": primitive.slot.waiters,
                     "waiting": [
                         {"pid": pid, "tid": tid, "command": self.commands.get(pid)}
