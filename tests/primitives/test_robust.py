@@ -379,6 +379,7 @@ def test_killed_at_random_nobody_is_doubled_or_stranded(
     people: list[Any] = []
 
     def start(number: int) -> Any:
+        cells[8 + number] = 0
         process = ctx.Process(target=work, args=(lock, memory.name, number), daemon=True)
         process.start()
         return process
@@ -387,10 +388,13 @@ def test_killed_at_random_nobody_is_doubled_or_stranded(
     dead: list[Any] = []
     try:
         people = [start(number) for number in range(PEOPLE)]
-        wait_until(lambda: all(cells[8 + n] for n in range(PEOPLE)))
         for count in range(KILLS):
+            wait_until(lambda: all(cells[8 + n] for n in range(PEOPLE)), "all are at work")
             number = random.randrange(PEOPLE)
             time.sleep(random.random() / 500)
+            if count % 4 == 0:  # the one that has it now
+                pids = [each.pid for each in people]
+                number = pids.index(cells[0]) if cells[0] in pids else number
             os.kill(people[number].pid, signal.SIGKILL)
             killed, before = time.monotonic(), cells[1]
             wait_until(lambda before=before: cells[1] > before + 1)
