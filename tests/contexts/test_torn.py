@@ -75,7 +75,7 @@ if __name__ == "__main__":
     main()
 """
 
-Run = Callable[[str], str]
+Run = Callable[..., str]
 
 
 def indent(code: str) -> str:
@@ -92,13 +92,13 @@ def run(request: pytest.FixtureRequest, run_script: Script) -> Run:
     """Runs the body of a main() in a program of its own; returns what it printed."""
     way, _, method = request.param.partition(" ")
 
-    def run(code: str) -> str:
+    def run(code: str, timeout: float = 60) -> str:
         head = HEAD.replace("{tests!r}", repr(str(TESTS)))
         env = {"ALTSEM_ROBUST": "1"}
         if method:
             env["ALTSEM"] = "always"
             head = "import altsem; altsem.install()\n" + head
-        done = run_script(head + indent(code) + TAIL, method or way, env=env)
+        done = run_script(head + indent(code) + TAIL, method or way, env=env, timeout=timeout)
         assert done.returncode == 0, done
         return str(done.stdout)
 
@@ -165,6 +165,7 @@ print(*seen)
     assert run(code).split() == ["False", "True"]
 
 
+@pytest.mark.limit(900)
 def test_a_pool_goes_on_when_workers_are_killed_while_they_wait(run: Run) -> None:
     """ALTSEM_ROBUST_KILLS says how often."""
     code = """
@@ -184,7 +185,7 @@ with CTX.Pool(3) as pool:
 """
     kills = int(os.environ.get("ALTSEM_ROBUST_KILLS", "3"))
     head = f"import altsem._owner\nKILLS = {kills}\n"
-    assert run(head + code).split() == [str(kills)]
+    assert run(head + code, timeout=60 + 4 * kills).split() == [str(kills)]
 
 
 def test_a_pool_whose_tasks_are_torn_says_so(run: Run) -> None:

@@ -549,6 +549,23 @@ def test_tells_of_robust_locks_and_their_deaths() -> None:
     assert f"robust Lock at {place_of(lock)[13:]}: free" in locks(os.getpid()).stdout
 
 
+def test_only_what_the_dead_held_stays_held_and_each_is_named() -> None:
+    locks_made: list[Any] = [kind() for _ in range(4) for kind in (CTX.Lock, CTX.RLock)]
+    dead = {locks_made[n]: die_with(locks_made[n]) for n in (1, 2, 5)}
+    said = locks("--json", os.getpid())
+    assert said.returncode == 1
+    told = json.loads(said.stdout)
+    for lock in locks_made:
+        assert lock.acquire(False) is (lock not in dead)
+        if lock in dead:
+            owner = entry(told, lock)["owner"]
+            assert (owner["pid"], owner["state"]) == (dead[lock], "dead")
+        else:
+            lock.release()
+    for lock in dead:
+        assert release_by_hand(place_of(lock)).returncode == 0
+
+
 @pytest.mark.parametrize("robust", [False, True])
 @pytest.mark.parametrize("kind", [CTX.Lock, CTX.RLock, lambda robust: CTX.BoundedSemaphore(1)])
 def test_a_lock_of_the_dead_is_released_by_hand(kind: Any, robust: bool) -> None:

@@ -110,7 +110,14 @@ class _Watched:
 
 def wait(reader: Any, *locks: _core.SemLock | None) -> None:
     """Until there is something to read; raises TornMessageError if nothing good will come."""
-    while not reader.poll(SLICE):
+    # Much less work than the connection's own poll(), which each message would do three times.
+    if hasattr(select, "poll"):
+        poller = select.poll()
+        poller.register(reader.fileno(), select.POLLIN)
+        ready = functools.partial(poller.poll, SLICE * 1000)
+    else:  # replaced, as gevent does
+        ready = functools.partial(reader.poll, SLICE)
+    while not ready():
         for semlock in locks:
             look(semlock)
 
