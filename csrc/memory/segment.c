@@ -214,7 +214,10 @@ static int read_header(int fd, const unsigned char *id, altsem_header *header) {
     if (got != sizeof *header || header->magic != ALTSEM_MAGIC) return -EINVAL;
     if (header->layout != ALTSEM_LAYOUT || header->slot_bytes != ALTSEM_SLOT_BYTES)
         return -EPROTONOSUPPORT;
+    /* Nobody makes larger ones.  The bound is needed: a backend may allocate by the number of slots,
+     * and a file that is only said to be large costs whoever sends it nothing. */
     if (header->size != (uint64_t)status.st_size ||
+        header->size > (uint64_t)ALTSEM_MAX_SLOTS * ALTSEM_SLOT_BYTES ||
         (uint64_t)header->slots * ALTSEM_SLOT_BYTES > header->size ||
         header->slots <= ALTSEM_HEADER_SLOTS)
         return -EINVAL;

@@ -22,8 +22,6 @@
 #include "process/fork.h"
 #include "process/owner.h"
 
-#define MAX_SLOTS 32768u
-
 static altsem_segment *current;   /* with a reference of its own (segment->current) */
 static altsem_segment *inherited; /* the parent's; dropped later: a fork hook may not free memory */
 
@@ -116,7 +114,7 @@ static int find_segment(altsem_segment **out) {
     if (!backend) return error;
     uint32_t page = (uint32_t)sysconf(_SC_PAGESIZE) / ALTSEM_SLOT_BYTES;
     uint32_t slots = page, allocated = count_allocated();
-    while (slots < allocated && slots < MAX_SLOTS) slots *= 2;
+    while (slots < allocated && slots < ALTSEM_MAX_SLOTS) slots *= 2;
     while (backend->max_slots && slots > backend->max_slots() && slots > page) slots /= 2;
     altsem_segment *segment;
     if ((error = altsem_segment_make(slots, &segment)) != 0) {

@@ -46,7 +46,9 @@ int altsem_event_wait(altsem_segment *segment, altsem_slot *slot, uint32_t since
     if (deadline == ALTSEM_NOW) return -ETIMEDOUT;
     altsem_spinner spinner = {&slot->word, ALTSEM_UNTIL_CHANGE, now, 0, deadline};
     if (altsem_spin(&spinner)) { /* only set() changes the low half of an unset event */
-        atomic_thread_fence(memory_order_acquire);
+        /* The spin has only looked.  All steps of the word are read-modify-writes, so this look acquires
+         * what was published by the step that the spin has seen. */
+        (void)altsem_event_now(slot);
         return 0;
     }
     altsem_announce(&slot->word);

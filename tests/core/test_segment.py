@@ -223,6 +223,27 @@ def test_a_damaged_header_is_refused(
     assert kit.lib.altsem_segment_count() == before
 
 
+def test_a_segment_larger_than_any_that_is_made_is_refused(
+    kit: Kit, descriptors: list[int]
+) -> None:
+    """A sparse file costs its sender nothing; whoever allocates by its number of slots would pay."""
+    most = 32768
+    for slots, size, error in [
+        (most, most * 64, OK),
+        (most + PAGE // 64, most * 64 + PAGE, EINVAL),
+        (3, most * 64 + PAGE, EINVAL),
+        (2**32 - 1, 2**38, EINVAL),
+    ]:
+        data = damage(kit, damage(kit, image(kit, kit.sem()), "slots", slots), "size", size)
+        fd = forged(data, descriptors)
+        os.ftruncate(fd, size)
+        answer, segment, took = kit.attach(fd)
+        assert (answer, took) == (error, error == OK), (slots, size)
+        if took:
+            descriptors.remove(fd)
+            kit.lib.altsem_segment_decref(segment)
+
+
 def test_another_segment_than_the_one_that_was_promised_is_refused(
     kit: Kit, descriptors: list[int]
 ) -> None:

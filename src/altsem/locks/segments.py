@@ -20,7 +20,7 @@ HEADER_SLOTS = 2
 NOBODY = 0x80000000
 WOKEN, HUNGRY, SUSPECT = 0x40000000, 0x20000000, 0x10000000
 SEM_VALUE = 0x7FFFFFFF
-MOST = 1 << 28  # bytes; nobody makes larger ones
+MOST = 32768 * SLOT_BYTES  # bytes; nobody makes larger ones, and the core takes none
 
 BACKENDS = {1: "futex", 2: "sysv", 3: "filelock"}
 TYPES = {1: "Semaphore", 2: "Lock", 3: "RLock", 4: "Event", 5: "Condition", 6: "Barrier"}
