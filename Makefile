@@ -23,7 +23,7 @@ BUILT := $(VENV)/.built$(ALTSEM_WERROR)
 C_FILES := $(wildcard csrc/*.h csrc/*/*.[ch])
 SOURCES := $(C_FILES) $(wildcard src/altsem/*.py src/altsem/*.pyi src/altsem/*/*.py src/altsem/*/*/*.py) pyproject.toml setup.py
 
-.PHONY: help demo test lint bench conformance clients instructions mutants clean
+.PHONY: help demo test lint bench conformance clients instructions mutants sanitize clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -56,6 +56,9 @@ instructions: $(BUILT)  ## counts those of acquire and release; fails if they ro
 
 mutants: $(VENV)/.with-test  ## faults planted in the C: which do the tests miss? (ARGS=--all, ARGS=--help)
 	PYTHONPATH=tests $(PY) -m mutants $(ARGS)
+
+sanitize: $(VENV)/.with-test  ## the C with the compiler's sanitizers in it (ARGS=--planted, ARGS=--help)
+	PYTHON=$(PY) tests/beds/alone env PYTHONPATH=tests $(PY) -m sanitize $(ARGS)
 
 clean:  ## removes what make made
 	rm -rf .venv build src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .benchmarks

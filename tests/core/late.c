@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -39,6 +40,7 @@ static int answer;
 
 void begin(const late_work *work) {
     its = *work;
+    its.what = strdup(work->what); /* the interpreter is gone when it is needed */
     if (strcmp(its.what, "fork") != 0) pthread_create(&thread, NULL, waiter, &answer);
 }
 

@@ -1,0 +1,103 @@
+"""Faults for `make sanitize ARGS=--planted`: what a sanitizer has to report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+ASAN, UBSAN, TSAN = "AddressSanitizer: ", "runtime error: ", "ThreadSanitizer: data race"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`old` becomes `new` in a file of the C; then the step fails, and says `said`."""
+
+    step: str
+    what: str
+    path: str
+    old: str
+    new: str
+    said: str
+    only: str = ""  # a backend, or which tests (-k)
+
+    def plant(self, root: Path) -> None:
+        file = root / "csrc" / self.path
+        text = file.read_text()
+        assert text.count(self.old) == 1, f"{self.path} has changed: {self.old}"
+        file.write_text(text.replace(self.old, self.new))
+
+
+FAULTS = (
+    Fault(
+        "core",
+        "a segment is used after it was freed",
+        "memory/segment.c",
+        "        munmap(segment->header, segment->size);\n        free(segment);\n",
+        "        free(segment);\n        munmap(segment->header, segment->size);\n",
+        ASAN + "heap-use-after-free",
+        "references_keep",
+    ),
+    Fault(
+        "core",
+        "fewer queues than words",
+        "wait/filelock.c",
+        "calloc(segment->slots, 2 * sizeof(altsem_front))",
+        "calloc(2, sizeof(altsem_front))",
+        ASAN + "heap-buffer-overflow",
+        "filelock and queue",
+    ),
+    Fault(
+        "core",
+        "a deadline that does not fit into 64 bits",
+        "process/clock.c",
+        "    if (seconds >= 1e9) return ALTSEM_FOREVER;\n    return altsem_clock() + (int64_t)(seconds * 1e9);",
+        "    return altsem_clock() + (seconds >= 1e9 ? INT64_MAX : (int64_t)(seconds * 1e9));",
+        UBSAN + "signed integer overflow",
+        "deadline",
+    ),
+    Fault(
+        "threads",
+        "a release of a lock that orders nothing",
+        "primitives/fast.h",
+        "                          memory_order_release));",
+        "                          memory_order_relaxed));",
+        TSAN,
+        "futex",
+    ),
+    Fault(
+        "threads",
+        "a post that orders nothing",
+        "primitives/fast.h",
+        "seen + 1, memory_order_release)",
+        "seen + 1, memory_order_relaxed)",
+        TSAN,
+        "futex",
+    ),
+    Fault(
+        "threads",
+        "an event that publishes nothing",
+        "primitives/event.c",
+        "&seen, next, memory_order_release)",
+        "&seen, next, memory_order_relaxed)",
+        TSAN,
+        "futex",
+    ),
+    Fault(
+        "threads",
+        "a barrier that publishes nothing",
+        "primitives/barrier.c",
+        "memory_order_acq_rel, memory_order_acquire))\n        return 0;\n    altsem_wake(segment, slot, ALTSEM_WORD, UINT32_MAX);",
+        "memory_order_relaxed, memory_order_relaxed))\n        return 0;\n    altsem_wake(segment, slot, ALTSEM_WORD, UINT32_MAX);",
+        TSAN,
+        "futex",
+    ),
+    Fault(
+        "threads",
+        "a slot is given back without the mutex",
+        "memory/slot.c",
+        "    altsem_segment_unref(segment);\n    altsem_mutex_unlock();\n}\n\nuint64_t altsem_slot_export",
+        "    altsem_mutex_unlock();\n    altsem_segment_unref(segment);\n}\n\nuint64_t altsem_slot_export",
+        TSAN,
+        "futex",
+    ),
+)
