@@ -193,7 +193,7 @@ def planted(faults: list[Fault], say: bool) -> bool:
                 copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
                 copy(ROOT / name, root / name)
             fault.plant(root)
-            step = Step(root, Path(work), fault.only)
+            step = Step(root, Path(work), fault.only, more=True)
             well = STEPS[fault.step](step)
         noticed = not well and fault.said in step.output
         good &= noticed

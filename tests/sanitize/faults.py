@@ -30,12 +30,12 @@ class Fault:
 FAULTS = (
     Fault(
         "core",
-        "a segment is used after it was freed",
-        "memory/segment.c",
-        "        munmap(segment->header, segment->size);\n        free(segment);\n",
-        "        free(segment);\n        munmap(segment->header, segment->size);\n",
-        ASAN + "heap-use-after-free",
-        "references_keep",
+        "a table of segments that does not grow with their number",
+        "memory/known.c",
+        "calloc(bucket_count * 2, sizeof *larger)",
+        "calloc(bucket_count, sizeof *larger)",
+        ASAN + "heap-buffer-overflow",
+        "many_segments",
     ),
     Fault(
         "core",
@@ -44,7 +44,7 @@ FAULTS = (
         "calloc(segment->slots, 2 * sizeof(altsem_front))",
         "calloc(2, sizeof(altsem_front))",
         ASAN + "heap-buffer-overflow",
-        "filelock and queue",
+        "filelock",
     ),
     Fault(
         "core",
