@@ -23,7 +23,7 @@ BUILT := $(VENV)/.built$(ALTSEM_WERROR)
 C_FILES := $(wildcard csrc/*.h csrc/*/*.[ch])
 SOURCES := $(C_FILES) $(wildcard src/altsem/*.py src/altsem/*.pyi src/altsem/*/*.py src/altsem/*/*/*.py) pyproject.toml setup.py
 
-.PHONY: help demo test lint bench conformance clients instructions mutants sanitize fuzz clean
+.PHONY: help demo test lint bench conformance clients instructions mutants sanitize fuzz stress clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -62,6 +62,9 @@ sanitize: $(VENV)/.with-test  ## the C with the compiler's sanitizers in it (ARG
 
 fuzz: $(PY)  ## strangers' segments, slots, names and files (ARGS="--seconds 60", ARGS=--help)
 	PYTHON=$(PY) tests/beds/alone env PYTHONPATH=tests $(PY) -m fuzz $(ARGS)
+
+stress: $(VENV)/.with-test  ## everything at once, while workers are killed (ARGS="--seconds 60", ARGS=--help)
+	PYTHON=$(PY) tests/beds/alone env PYTHONPATH=tests $(PY) -W ignore::DeprecationWarning -m stress $(ARGS)
 
 clean:  ## removes what make made
 	rm -rf .venv build src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .benchmarks

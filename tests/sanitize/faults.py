@@ -39,21 +39,25 @@ FAULTS = (
     ),
     Fault(
         "core",
-        "fewer queues than words",
-        "wait/filelock.c",
-        "calloc(segment->slots, 2 * sizeof(altsem_front))",
-        "calloc(2, sizeof(altsem_front))",
-        ASAN + "heap-buffer-overflow",
-        "filelock",
+        "how a generation ended, long ago",
+        "primitives/barrier.c",
+        "if (since <= OUTCOMES) return",
+        "if (since <= 16 * OUTCOMES) return",
+        UBSAN + "shift exponent",
+        "known_for_ever or never_taken_for_tripped",
     ),
     Fault(
-        "core",
-        "a deadline that does not fit into 64 bits",
-        "process/clock.c",
-        "    if (seconds >= 1e9) return ALTSEM_FOREVER;\n    return altsem_clock() + (int64_t)(seconds * 1e9);",
-        "    return altsem_clock() + (seconds >= 1e9 ? INT64_MAX : (int64_t)(seconds * 1e9));",
-        UBSAN + "signed integer overflow",
-        "deadline",
+        "extension",
+        "an object that is given back before it is used",
+        "binding/segment.c",
+        "    if (((Segment *)self)->segment) altsem_segment_decref(((Segment *)self)->segment);\n"
+        "    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);\n"
+        "    release(self);\n",
+        "    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);\n"
+        "    release(self);\n"
+        "    if (((Segment *)self)->segment) altsem_segment_decref(((Segment *)self)->segment);\n",
+        ASAN + "heap-use-after-free",
+        "test_lost",
     ),
     Fault(
         "threads",

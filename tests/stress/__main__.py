@@ -1,0 +1,98 @@
+"""Uses all primitives in many processes that are killed, stopped and terminated, beside others that
+run out of descriptors, memory and directories, are denied system calls, fork from threads, call exec,
+or remove SysV sets: with each backend.  Nothing may be lost, stuck or left.
+
+What a killed worker held: robust locks are inherited, and whoever inherits mends; a lock that is not
+robust, and tokens, are given back by hand.  How is written down by the workers in plain memory, and at
+each look everything is added up again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from stress.supervisor import FAULTS, Round
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "reliability.md"
+BACKENDS = ("futex", "sysv", "filelock")
+COUNTED = ("operations", "killed", "stopped", "terminated", "troubles", "inherited",
+           "released by hand", "audits", *FAULTS)  # fmt: skip
+
+
+def inside(backend: str, seconds: float, operations: int) -> int:
+    work = Round(backend)
+    work.run(seconds, operations)
+    print(json.dumps(work.report()))
+    return 0
+
+
+def one(backend: str, seconds: float, operations: int) -> tuple[Counter[str], list[str]]:
+    done = subprocess.run(
+        [sys.executable, "-m", "stress", "--inside", backend, f"--seconds={seconds}",
+         f"--operations={operations}"],
+        env={**os.environ, "ALTSEM_BACKEND": backend},
+        stdout=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    try:
+        report = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        return Counter(lost=1), [f"the round ended with status {done.returncode}: {done.stdout}"]
+    return Counter(report["count"]), report["said"]
+
+
+def page(rows: dict[str, Counter[str]], seconds: float) -> str:
+    text = PAGE.read_text()
+    mark = "<!-- table: python -m stress --page -->\n"
+    head, _, rest = text.partition(mark)
+    _, _, rest = rest.partition("\n\n")
+    total: Counter[str] = sum(rows.values(), Counter())
+    names = [*rows, "all"]
+    lines = [f"| | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
+    for what in COUNTED:
+        cells = [f"{count[what]:,}" for count in (*rows.values(), total)]
+        lines.append(f"| {what} | {' | '.join(cells)} |")
+    when = time.strftime("%Y-%m-%d")
+    lines.append(
+        f"\n{when}: {seconds:.0f} s, {os.cpu_count()} CPUs that others used as well, "
+        f"Linux {platform.release().split('-')[0]}, CPython {platform.python_version()}."
+    )
+    return f"{head}{mark}{chr(10).join(lines)}\n\n{rest.lstrip()}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make stress ARGS=...", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=300, help="for all backends (300)")
+    parser.add_argument("--operations", type=int, default=10**12, help="end after so many")
+    parser.add_argument("--backend", choices=BACKENDS, help="only this one")
+    parser.add_argument("--page", action="store_true", help="write the table of docs/reliability.md")
+    parser.add_argument("--inside", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.inside:
+        return inside(options.inside, options.seconds, options.operations)
+    backends = [options.backend] if options.backend else list(BACKENDS)
+    rows: dict[str, Counter[str]] = {}
+    begun = time.monotonic()
+    for backend in backends:
+        share = len(backends)
+        rows[backend], said = one(backend, options.seconds / share, options.operations // share)
+        counted = ", ".join(f"{what} {rows[backend][what]:,}" for what in COUNTED)
+        print(f"{backend}: {counted}", flush=True)
+        print("".join(f"  {line}\n" for line in said), end="", flush=True)
+    good = not any(count[fault] for count in rows.values() for fault in FAULTS)
+    if options.page and good:
+        PAGE.write_text(page(rows, time.monotonic() - begun))
+    print(f"{'nothing lost, stuck or left' if good else 'FAILED'}, {time.monotonic() - begun:.0f} s")
+    return not good
+
+
+sys.exit(main())
