@@ -1,0 +1,230 @@
+"""Faults that are planted in a copy of the C, and which scenarios must find each.
+
+A fault is an exact piece of text and what stands there instead.  Text that is not found, or found
+twice, is an error: when the C changes, its faults are thought of again.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import build
+
+Edit = tuple[str, str, str]  # file, text, what stands there instead
+
+LOCK, SEM, EVENT = "primitives/lock.c", "primitives/sem.c", "primitives/event.c"
+COND, BARRIER, FAST = "primitives/cond.c", "primitives/barrier.c", "primitives/fast.h"
+WORD, FAIR, WAIT = "word.h", "primitives/fair.h", "wait/wait.c"
+
+
+@dataclass(frozen=True)
+class Fault:
+    what: str
+    primitive: str
+    edits: tuple[Edit, ...]
+    found_by: tuple[str, ...]  # each of these finds it
+
+    @property
+    def name(self) -> str:
+        return "-".join(f"{self.primitive} {self.what}".lower().replace(",", "").split())
+
+
+class StaleFaultError(Exception):
+    """The text that a fault changes is not there any more, or more than once."""
+
+
+def plant(fault: Fault, folder: Path, csrc: Path = build.CSRC) -> Path:
+    """A copy of csrc/ with the fault in it."""
+    copy = folder / "csrc"
+    shutil.copytree(csrc, copy)
+    for name, old, new in fault.edits:
+        path = copy / name
+        text = path.read_text()
+        if text.count(old) != 1:
+            raise StaleFaultError(f"{fault.what}: {text.count(old)} times in {name}:\n{old}")
+        path.write_text(text.replace(old, new))
+    return copy
+
+
+def _fault(primitive: str, what: str, found_by: str, *edits: Edit) -> Fault:
+    return Fault(what, primitive, edits, tuple(found_by.split()))
+
+
+LOCKS = [
+    _fault("Lock", "WOKEN stays when a waiter goes to sleep", "lock-2x3",
+        (LOCK, "uint64_t next = seen & ~(uint64_t)ALTSEM_WOKEN;", "uint64_t next = seen;")),
+    _fault("Lock", "WOKEN stays when a waiter goes to sleep for the first time", "lock-2x3",
+        (LOCK, "uint64_t next = seen & ~(uint64_t)ALTSEM_WOKEN;",
+         "uint64_t next = waiting.slept ? seen & ~(uint64_t)ALTSEM_WOKEN : seen;")),
+    _fault("Lock", "WOKEN stays when a waiter leaves", "lock-timed",
+        (LOCK, "uint64_t next = seen & ~(uint64_t)ALTSEM_WOKEN;",
+         "uint64_t next = result ? seen : seen & ~(uint64_t)ALTSEM_WOKEN;")),
+    _fault("Lock", "WOKEN stays when a waiter takes it", "lock-3x1",
+        (LOCK, "seen & ~(uint64_t)(ALTSEM_WOKEN | ALTSEM_HUNGRY)) - ALTSEM_WAITER",
+         "seen & ~(uint64_t)ALTSEM_HUNGRY) - ALTSEM_WAITER")),
+    _fault("Lock", "HUNGRY stays when a waiter takes it", "lock-hungry",
+        (LOCK, "seen & ~(uint64_t)(ALTSEM_WOKEN | ALTSEM_HUNGRY)) - ALTSEM_WAITER",
+         "seen & ~(uint64_t)ALTSEM_WOKEN) - ALTSEM_WAITER")),
+    _fault("Lock", "a waiter sleeps unannounced and joins the waiters afterwards", "lock-2x3",
+        (LOCK, "uint64_t seen = altsem_announce(&slot->word);",
+         "uint64_t seen = altsem_load(&slot->word);\n    int announced = 0;"),
+        (LOCK, "if (take(slot, seen, &waiting) == 0) return 0;",
+         "if (announced ? take(slot, seen, &waiting) == 0 : altsem_fast_try(slot) == 0) return 0;"),
+        (LOCK, "altsem_low(next), deadline);\n",
+         "altsem_low(next), deadline);\n"
+         "        if (!announced) announced = 1, altsem_announce(&slot->word);\n")),
+    _fault("Lock", "a waiter announces itself in two steps", "lock-3x1",
+        (WORD, "    return atomic_fetch_add_explicit(word, ALTSEM_WAITER, memory_order_relaxed) +"
+         " ALTSEM_WAITER;",
+         "    uint64_t next = altsem_load(word) + ALTSEM_WAITER;\n"
+         "    atomic_store_explicit(word, next, memory_order_relaxed);\n    return next;")),
+    _fault("Lock", "a release has read the waiters before its step", "lock-2x3",
+        (FAST, "        waiters = seen & ~(uint64_t)UINT32_MAX;\n    } while",
+         "    } while"),
+        (FAST, "seen = altsem_load(&slot->word), waiters;\n    if (altsem_owner(seen) == 0)",
+         "seen = altsem_load(&slot->word), waiters = seen & ~(uint64_t)UINT32_MAX;\n"
+         "    if (altsem_owner(seen) == 0)"),
+        (FAST, "waiters ? waiters | ALTSEM_WOKEN | (seen & ALTSEM_HUNGRY) : 0",
+         "waiters ? (seen & ~(uint64_t)UINT32_MAX) | ALTSEM_WOKEN | (seen & ALTSEM_HUNGRY)"
+         " : seen & ~(uint64_t)UINT32_MAX")),
+    _fault("Lock", "a release reads the waiters after its step", "lock-freed",
+        (FAST, "    if (__builtin_expect(waiters != 0, 0) && !(seen & ALTSEM_WOKEN))",
+         "    if (altsem_high(altsem_load(&slot->word)) != 0 && !(seen & ALTSEM_WOKEN))")),
+    _fault("Lock", "a release names nobody only after its step", "rlock-2",
+        (FAST, "    atomic_store_explicit(&slot->holder, 0, memory_order_relaxed);\n    do {",
+         "    do {"),
+        (FAST, "                          memory_order_release));\n    if (__builtin",
+         "                          memory_order_release));\n"
+         "    atomic_store_explicit(&slot->holder, 0, memory_order_relaxed);\n    if (__builtin")),
+    _fault("Lock", "a release wakes nobody", "lock-2x3",
+        (FAST, "!(seen & ALTSEM_WOKEN))\n        altsem_wake(segment, slot, ALTSEM_WORD, 1);",
+         "!(seen & ALTSEM_WOKEN))\n        altsem_wake(segment, slot, ALTSEM_WORD, 0);")),
+    _fault("Lock", "a release wakes only if nobody has reserved it", "lock-hungry",
+        (FAST, "&& !(seen & ALTSEM_WOKEN))", "&& !(seen & (ALTSEM_WOKEN | ALTSEM_HUNGRY)))")),
+    _fault("Lock", "a release does not look again whether it is held", "lock-both-free",
+        (FAST, "if (altsem_owner(seen) == 0) return -EOVERFLOW; /* two", "/* two")),
+    _fault("Lock", "one that has not slept takes what is reserved", "lock-hungry",
+        (WORD, "return slept ? altsem_owner(word) == 0 : ((uint32_t)word & ~ALTSEM_WOKEN) == 0;",
+         "return (void)slept, altsem_owner(word) == 0;")),
+    _fault("Lock", "one that does not wait takes what is held", "lock-hungry-try",
+        (LOCK, "while (altsem_lock_takeable(seen, 1)) {\n        if (!altsem_step(&slot->word, &seen,"
+         " seen |",
+         "while (altsem_high(seen) || altsem_lock_takeable(seen, 1)) {\n"
+         "        if (!altsem_step(&slot->word, &seen, seen |")),
+    _fault("Lock", "taken without comparing", "lock-2x3",
+        (FAST, "if (altsem_step(&slot->word, &seen, seen | me->tid, memory_order_acquire)) {",
+         "if (atomic_fetch_or_explicit(&slot->word, me->tid, memory_order_acquire), 1) {")),
+    _fault("Lock", "a waiter reserves without comparing", "lock-hungry",
+        (LOCK, "if (next != seen && !altsem_step(&slot->word, &seen, next, memory_order_relaxed))"
+         " continue;",
+         "if (next & ~seen & ALTSEM_HUNGRY)\n"
+         "            atomic_store_explicit(&slot->word, next, memory_order_relaxed);\n"
+         "        else if (next != seen &&\n"
+         "                 !altsem_step(&slot->word, &seen, next, memory_order_relaxed))\n"
+         "            continue;")),
+    _fault("Lock", "a waiter that takes it stays counted", "lock-2x3",
+        (LOCK, "(ALTSEM_WOKEN | ALTSEM_HUNGRY)) - ALTSEM_WAITER;",
+         "(ALTSEM_WOKEN | ALTSEM_HUNGRY));")),
+    _fault("Lock", "a waiter that leaves stays counted", "lock-timed",
+        (LOCK, "next -= ALTSEM_WAITER; /* HUNGRY stays", "/* HUNGRY stays")),
+    _fault("Lock", "the lock is taken for the number alone", "rlock-twins",
+        (FAST, "altsem_owner(altsem_load(&slot->word)) == me->tid &&\n"
+         "           altsem_load(&slot->holder) == me->id",
+         "altsem_owner(altsem_load(&slot->word)) == me->tid")),
+    _fault("Lock", "disowning forgets the waiters", "lock-disowned",
+        (LOCK, "(seen & ~(uint64_t)UINT32_MAX) | (seen & (ALTSEM_WOKEN | ALTSEM_HUNGRY)) |",
+         "(seen & (ALTSEM_WOKEN | ALTSEM_HUNGRY)) |")),
+    _fault("Lock", "the kernel compares what was before", "lock-2x3",
+        (LOCK, "ALTSEM_WORD, altsem_low(next), deadline);",
+         "ALTSEM_WORD, altsem_low(vf_now(&slot->word)), deadline);"),
+        (LOCK, "static void hold(", "#define vf_now(word) altsem_load(word)\nstatic void hold(")),
+    _fault("Lock", "taking it does not acquire", "lock-2x3",
+        (FAST, "&seen, seen | me->tid, memory_order_acquire)",
+         "&seen, seen | me->tid, memory_order_relaxed)")),
+    _fault("Lock", "taking it after a sleep does not acquire", "lock-2x3",
+        (LOCK, "rest | altsem_self()->tid, memory_order_acquire)",
+         "rest | altsem_self()->tid, memory_order_relaxed)")),
+    _fault("Lock", "taking it without waiting does not acquire", "lock-hungry-try",
+        (LOCK, "seen | altsem_self()->tid, memory_order_acquire)",
+         "seen | altsem_self()->tid, memory_order_relaxed)")),
+    _fault("Lock", "a release does not release", "lock-2x3",
+        (FAST, "(seen & ALTSEM_HUNGRY) : 0,\n                          memory_order_release)",
+         "(seen & ALTSEM_HUNGRY) : 0,\n                          memory_order_relaxed)")),
+    _fault("Lock", "disowning does not release", "lock-disowned",
+        (LOCK, "while (!altsem_step(&slot->word, &seen, next, memory_order_release))",
+         "while (!altsem_step(&slot->word, &seen, next, memory_order_relaxed))")),
+    _fault("RLock", "a release frees it however often it is held", "rlock-2",
+        (FAST, "if (__builtin_expect(again == 0, 1)) return", "if (again < 9) return")),
+    _fault("RLock", "the depth is left behind", "rlock-2",
+        (LOCK, "atomic_exchange_explicit(&slot->again, 0, memory_order_relaxed) + 1",
+         "atomic_load_explicit(&slot->again, memory_order_relaxed) + 1")),
+    _fault("all", "the end of a slice is taken for the deadline", "lock-kill",
+        (WAIT, "if (slice) return -EINTR;", "")),
+    _fault("all", "a sleep outlasts its slice", "lock-kill",
+        (WAIT, "int64_t until = last ? deadline : now + altsem_slice();",
+         "int64_t until = deadline;")),
+    _fault("all", "a deadline is not looked at", "sem-timed-out",
+        (WAIT, "int64_t until = last ? deadline : now + altsem_slice();",
+         "int64_t until = now + altsem_slice();")),
+]  # fmt: skip
+
+SEMS = [
+    _fault("Semaphore", "a post wakes only on 0 -> 1", "sem-2-1",
+        (FAST, "if (__builtin_expect(altsem_high(seen) != 0, 0)) altsem_wake",
+         "if (altsem_high(seen) != 0 && altsem_low(seen) == 0) altsem_wake")),
+    _fault("Semaphore", "a post wakes nobody", "sem-2-1",
+        (FAST, "if (__builtin_expect(altsem_high(seen) != 0, 0)) altsem_wake",
+         "if (0) altsem_wake")),
+    _fault("Semaphore", "a post has read the waiters before its step", "sem-2-1",
+        (FAST, "memory_order_release));\n    if (__builtin_expect(altsem_high(seen) != 0, 0)) altsem",
+         "memory_order_release));\n    if (waiting != 0) altsem"),
+        (FAST, "    do {\n        /* HUNGRY makes",
+         "    uint32_t waiting = altsem_high(seen);\n    do {\n        /* HUNGRY makes")),
+    _fault("Semaphore", "a post reads the waiters after its step", "sem-freed",
+        (FAST, "if (__builtin_expect(altsem_high(seen) != 0, 0)) altsem_wake",
+         "if (altsem_high(altsem_load(&slot->word)) != 0) altsem_wake")),
+    _fault("Semaphore", "a waiter sleeps unannounced", "sem-2-1",
+        (SEM, "uint64_t seen = altsem_announce(&slot->word);",
+         "uint64_t seen = altsem_load(&slot->word);"),
+        (SEM, "seen - ALTSEM_WAITER - 1", "seen - 1"),
+        (SEM, "altsem_withdraw(&slot->word); /*", "/*")),
+    _fault("Semaphore", "a waiter sleeps without having looked again", "sem-2-1",
+        (SEM, "result = altsem_sleep(segment, slot, ALTSEM_WORD, altsem_low(seen), deadline);",
+         "result = altsem_sleep(segment, slot, ALTSEM_WORD,"
+         " altsem_low(altsem_load(&slot->word)), deadline);")),
+    _fault("Semaphore", "the bound is looked at before the step", "sem-bound",
+        (FAST, "} while (!altsem_step(&slot->word, &seen, seen + 1, memory_order_release));",
+         "} while (seen = atomic_fetch_add_explicit(&slot->word, 1, memory_order_release), 0);")),
+    _fault("Semaphore", "the bound is one too large", "sem-bound",
+        (FAST, "(int64_t)value >= bound) return", "(int64_t)value > bound) return"),
+        (FAST, "(int64_t)altsem_low(seen) >= bound, 0)", "(int64_t)altsem_low(seen) > bound, 0)")),
+    _fault("Semaphore", "HUNGRY is taken for a value at the bound", "sem-bound-hungry",
+        (FAST, "if (!(seen & ALTSEM_SEM_HUNGRY) || (int64_t)value >= bound) return",
+         "if (value || 1) return")),
+    _fault("Semaphore", "one that has not slept takes what is reserved", "sem-hungry",
+        (WORD, "((word & ALTSEM_SEM_HUNGRY) && !slept && word >= ALTSEM_WAITER)",
+         "((void)slept, 0)")),
+    _fault("Semaphore", "a waiter reserves without comparing", "sem-hungry",
+        (SEM, "if (!altsem_step(&slot->word, &seen, next, memory_order_relaxed)) continue;",
+         "atomic_store_explicit(&slot->word, next, memory_order_relaxed);")),
+    _fault("Semaphore", "a waiter leaves without a last look", "sem-timed",
+        (SEM, "        if (take(slot, seen, &waiting) == 0) return 0;",
+         "        if (result != 0) break;\n"
+         "        if (take(slot, seen, &waiting) == 0) return 0;")),
+    _fault("Semaphore", "a waiter that leaves stays counted", "sem-timed",
+        (SEM, "altsem_withdraw(&slot->word); /*", "/*")),
+    _fault("Semaphore", "a token is taken without comparing", "sem-hungry-try",
+        (SEM, "if (altsem_step(&slot->word, &seen, next - 1, memory_order_acquire)) return 0;",
+         "return atomic_fetch_sub_explicit(&slot->word, 1, memory_order_acquire), (void)next, 0;")),
+    _fault("Semaphore", "taking does not acquire", "sem-lock-2x3",
+        (SEM, "next - 1, memory_order_acquire)", "next - 1, memory_order_relaxed)")),
+    _fault("Semaphore", "taking after a sleep does not acquire", "sem-lock-2x3",
+        (SEM, "&seen, next, memory_order_acquire)", "&seen, next, memory_order_relaxed)")),
+    _fault("Semaphore", "a post does not release", "sem-lock-2x3",
+        (FAST, "&seen, seen + 1, memory_order_release)",
+         "&seen, seen + 1, memory_order_relaxed)")),
+]  # fmt: skip
+
+ALL = [*LOCKS, *SEMS]
