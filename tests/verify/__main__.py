@@ -55,7 +55,9 @@ def plant_all(program: Path, folder: Path, names: list[str]) -> int:
         nonlocal missed
         start = time.monotonic()
         place = folder / fault.name
-        planted = build.build(place / "built", faults.plant(fault, place), program.parent)
+        files = [name for name, _, _ in fault.edits]
+        copy = faults.plant(fault, place)
+        planted = build.build(place / "built", copy, program.parent, files)
         for name in fault.found_by:
             outcome = run.explore(planted, by_name[name], "--quiet")
             missed += outcome.status != 1

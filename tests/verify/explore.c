@@ -102,10 +102,20 @@ static void resume(int thread) {
     }
 }
 
+static int interrupting; /* the step that is being made is one of a signal handler */
+
 static void yield(enum vf_at at, const volatile void *place) {
     ME->at = (uint8_t)at;
     ME->place = place;
     vf_switch(&ME->sp, explorer_sp);
+    while (interrupting) {
+        vf_thread before = *ME;
+        interrupting = 0;
+        vf_what->handler(current);
+        before.sp = ME->sp;
+        *ME = before;
+        vf_switch(&ME->sp, explorer_sp);
+    }
     ME->at = 0;
     ME->place = NULL;
 }
@@ -276,7 +286,19 @@ void vf_write(int datum) {
     }
     for (int i = 0; i < VF_CELLS; i++) vf.cells[i] &= (uint8_t)~bit;
     vf.told &= ~(uint64_t)bit;
+    vf.mutex_knows &= (uint8_t)~bit;
     vf.knows[current] |= bit;
+}
+static int mutex_is_free(void) { return vf.mutex == 0; }
+void vf_lock(void) {
+    vf_guard(mutex_is_free);
+    vf.mutex = (uint8_t)(current + 1);
+    vf.knows[current] |= vf.mutex_knows;
+}
+void vf_unlock(void) {
+    vf_pause();
+    vf.mutex = 0;
+    vf.mutex_knows = vf.knows[current];
 }
 void vf_tell(void) { vf.told = vf.knows[current]; }
 void vf_hear(void) { vf.knows[current] |= (uint8_t)vf.told; }
@@ -403,7 +425,7 @@ const altsem_backend_ops altsem_filelock_ops = {.name = "no", .base.id = 3, .pro
 
 /* --- choices ------------------------------------------------------------------------------------ */
 
-enum kind { STEP, SIGNAL, SPURIOUS, KILL, JUMP, TICK };
+enum kind { STEP, SIGNAL, SPURIOUS, KILL, JUMP, TICK, HANDLER };
 typedef struct choice {
     uint8_t kind, thread, mask, free; /* free: happens by itself, however little is allowed */
 } choice;
@@ -477,6 +499,8 @@ static int choices(choice *list, int *quiet) {
         if (vf.signals && (t->status == VF_ASLEEP || has_been_woken(t)))
             n = add(list, n, SIGNAL, i, 0, 0);
         if (t->status == VF_ASLEEP && vf.spurious) n = add(list, n, SPURIOUS, i, 0, 0);
+        if (vf.handlers && t->status == VF_READY && t->at != VF_PAUSE && t->at != VF_GUARD)
+            n = add(list, n, HANDLER, i, 0, 0);
         if (vf.kills && (t->status == VF_READY || t->status == VF_ASLEEP) &&
             (!vf_what->victims || vf_what->victims >> i & 1))
             n = add(list, n, KILL, i, 0, 0);
@@ -517,8 +541,14 @@ static void apply(choice c) {
         vf.kills--;
         vf.calm = vf.clock;
         if (t->status == VF_ASLEEP) leave_queue(t);
+        if (vf.mutex == c.thread + 1) vf.mutex = 0;
         *t = (vf_thread){.id = t->id, .tid = t->tid, .status = VF_DEAD, .op = t->op,
                          .born = t->born};
+        break;
+    case HANDLER:
+        vf.handlers--;
+        interrupting = 1;
+        resume(c.thread);
         break;
     case JUMP:
         if (c.mask) vf.jumps--;
@@ -696,11 +726,14 @@ static const char *const at_names[] = {"load",  "store", "change", "swap",  "sle
 static const char *const cell_names[] = {"word",  "holder",  "again",   "born",
                                          "word2", "current", "tripped", "sleepers"};
 static const char *const kind_names[] = {"", "signal", "wakes for no reason", "KILLED",
-                                         "time passes", "a moment passes"};
+                                         "time passes", "a moment passes", "a handler runs"};
 
 static void tell_choice(choice c) {
     const vf_thread *t = &vf.threads[c.thread];
-    if (c.kind == JUMP || c.kind == TICK) {
+    if (c.kind == HANDLER) {
+        printf("  %d: a handler interrupts %s before a %s\n", c.thread, op_names[t->op],
+               at_names[t->at]);
+    } else if (c.kind == JUMP || c.kind == TICK) {
         printf("  -- %s\n", kind_names[c.kind]);
     } else if (c.kind != STEP) {
         printf("  %d: %s (%s, %s)\n", c.thread, kind_names[c.kind], op_names[t->op],
@@ -730,6 +763,7 @@ static void start(void) {
     vf.jumps = vf_what->jumps;
     vf.ticks = vf_what->ticks;
     vf.weak = vf_what->weak;
+    vf.handlers = vf_what->handlers;
     vf.preemptions = vf_what->preemptions;
     memset(vf.knows, 0xff, sizeof vf.knows);
     memset(vf.cells, 0xff, sizeof vf.cells);

@@ -46,7 +46,7 @@ typedef struct vf_world {
     vf_thread threads[VF_THREADS];
     int64_t clock, calm;
     uint8_t kills, signals, spurious, jumps, ticks, weak; /* how often that may still happen */
-    uint8_t last, preemptions, freed, unused[3];
+    uint8_t handlers, last, preemptions, freed, mutex, mutex_knows;
     /* Who has heard of which write to plain data, a bit for each datum. */
     uint8_t knows[VF_THREADS], fence[VF_THREADS], published[VF_THREADS], cells[VF_CELLS];
     uint64_t told; /* the same of what goes from one to another by other means than a primitive */
@@ -65,7 +65,9 @@ typedef struct vf_scenario {
     const char *(*step)(int me, int field, uint64_t before, uint64_t after); /* a word has changed */
     const char *(*end)(void);   /* all have come to their ends, or are dead */
     const char *(*stuck)(void); /* some have not, and nothing more will happen */
-    uint8_t kills, signals, spurious, jumps, ticks, weak;
+    uint8_t kills, signals, spurious, jumps, ticks, weak, handlers;
+    /* What a signal handler does, between any two accesses of whom it interrupts. */
+    void (*handler)(int me);
     uint8_t victims;     /* who may be killed, a bit for each; 0: all */
     uint8_t slices;      /* sleeps end after a second */
     uint8_t spins;       /* a look before each sleep */
@@ -102,6 +104,9 @@ void vf_fail(const char *why);
 void vf_write(int datum);
 /* Whether it has been heard of. */
 int vf_heard(int datum);
+/* A lock that is no business of the scenario; freed if its owner is killed. */
+void vf_lock(void);
+void vf_unlock(void);
 /* By some other means, which order memory: says that it is so far; has heard one who has said so. */
 void vf_tell(void);
 void vf_hear(void);
@@ -118,6 +123,10 @@ static inline uint64_t vf_read(const _Atomic uint64_t *field) {
 }
 static inline uint64_t vf_word(void) { return vf_read(&vf.slots[0].word); }
 static inline int vf_alive(int thread) { return vf.threads[thread].status != VF_DEAD; }
+/* Whose time is up takes what is there, as one that does not wait. */
+static inline int vf_late(int thread) {
+    return vf.threads[thread].deadline && vf.clock >= vf.threads[thread].deadline;
+}
 static inline int vf_over(int thread) {
     return vf.threads[thread].status == VF_DEAD || vf.threads[thread].status == VF_DONE;
 }

@@ -227,4 +227,153 @@ SEMS = [
          "&seen, seen + 1, memory_order_relaxed)")),
 ]  # fmt: skip
 
-ALL = [*LOCKS, *SEMS]
+EVENTS = [
+    _fault("Event", "a waiter announces itself after its sleep", "event-2-1",
+        (EVENT, "    altsem_announce(&slot->word);\n    int result = 0;", "    int result = 0;"),
+        (EVENT, "result = altsem_sleep(segment, slot, ALTSEM_WORD, now, deadline);\n",
+         "result = altsem_sleep(segment, slot, ALTSEM_WORD, now, deadline);\n"
+         "        altsem_announce(&slot->word);\n")),
+    _fault("Event", "set() reads the waiters before its step", "event-2-1",
+        (EVENT, "uint64_t seen = altsem_load(&slot->word), next;\n",
+         "uint64_t seen = altsem_load(&slot->word), next, first = seen;\n"),
+        (EVENT, "altsem_high(seen) != 0) altsem_wake", "altsem_high(first) != 0) altsem_wake")),
+    _fault("Event", "set() wakes one", "event-2-1",
+        (EVENT, "altsem_wake(segment, slot, ALTSEM_WORD, UINT32_MAX)",
+         "altsem_wake(segment, slot, ALTSEM_WORD, 1)")),
+    _fault("Event", "a pulse leaves no trace", "event-pulse",
+        (EVENT, "(uint32_t)(altsem_low(seen) + 3)", "(uint32_t)(altsem_low(seen) | 1)"),
+        (EVENT, "    do {\n        if (seen & 1) {", "    do {\n        if (seen & 1) {")),
+    _fault("Event", "a waiter looks only whether it is set now", "event-pulse",
+        (EVENT, "        if ((now & 1) || now != since) {\n            result = 0;",
+         "        if (now & 1) {\n            result = 0;")),
+    _fault("Event", "clear() forgets who waits", "event-pulse",
+        (EVENT, "atomic_fetch_and_explicit(&slot->word, ~UINT64_C(1), memory_order_acquire)",
+         "atomic_fetch_and_explicit(&slot->word, UINT32_MAX - 1, memory_order_acquire)")),
+    _fault("Event", "clear() is two steps", "event-clear",
+        (EVENT, "atomic_fetch_and_explicit(&slot->word, ~UINT64_C(1), memory_order_acquire)",
+         "atomic_store_explicit(&slot->word, altsem_load(&slot->word) & ~UINT64_C(1),"
+         " memory_order_relaxed)")),
+    _fault("Event", "set() does not release", "event-2-1",
+        (EVENT, "while (!altsem_step(&slot->word, &seen, next, memory_order_release))",
+         "while (!altsem_step(&slot->word, &seen, next, memory_order_relaxed))")),
+    _fault("Event", "set() of what is set does nothing", "event-set-again",
+        (EVENT, "            next = seen;\n", "            return 0;\n")),
+    _fault("Event", "a waiter does not acquire", "event-2-1",
+        (EVENT, "return altsem_low(atomic_load_explicit(&slot->word, memory_order_acquire));",
+         "return altsem_low(altsem_load(&slot->word));")),
+    _fault("Event", "after a spin a waiter does not acquire", "event-spin",
+        (EVENT, "        atomic_thread_fence(memory_order_acquire);\n", "")),
+]  # fmt: skip
+
+CONDS = [
+    _fault("Condition", "the label is not compared", "cond-left-over",
+        (COND, "if (group_of(seen) != ticket || (*low & TOKENS) == 0) return -EAGAIN;",
+         "if ((*low & TOKENS) == 0) return -EAGAIN;")),
+    _fault("Condition", "tokens are published before the count", "cond-kill-newcomer",
+        (COND, "        } else if (swap(&slot->current, current, current - now)) {\n"
+         "            add_tokens(slot, group_of(current), now);\n",
+         "        } else if (add_tokens(slot, group_of(current), now),\n"
+         "                   swap(&slot->current, current, current - now)) {\n")),
+    _fault("Condition", "tokens are published after the wake", "cond-2-1",
+        (COND, "            add_tokens(slot, group_of(current), now);\n", ""),
+        (COND, "            done += now;\n",
+         "            add_tokens(slot, group_of(current), now);\n            done += now;\n")),
+    _fault("Condition", "tokens are published without a label", "cond-left-over",
+        (COND, "of_group(group, group << 20 | n)", "of_group(group_of(seen), (uint32_t)seen + n)")),
+    _fault("Condition", "the word is read after the count", "cond-late",
+        (COND, "    uint64_t seen = get(word);\n    for (;;) {\n"
+         "        uint64_t current = get(&slot->current);\n",
+         "    for (;;) {\n        uint64_t current = get(&slot->current), seen = get(word);\n")),
+    _fault("Condition", "members may leave while their group becomes the current one",
+        "cond-timed",
+        (COND, "swap(&slot->joining, joining, joining | CLOSED);",
+         "swap(&slot->current, current, joining),\n"
+         "            swap(&slot->joining, joining, of_group(group_of(joining) + 1, 0));")),
+    _fault("Condition", "whoever leaves does not look whether it was notified", "cond-timed",
+        (COND, "if (take_notification(slot, ticket, &low) == 0) return 1;", "low = 0;")),
+    _fault("Condition", "whoever leaves is taken off by a store", "cond-timed",
+        (COND, "            if (swap(&slot->current, current, current - 1)) return 0;",
+         "            atomic_store(&slot->current, current - 1);\n            return 0;")),
+    _fault("Condition", "whoever leaves stays counted", "cond-timed",
+        (COND, "            if (swap(&slot->joining, joining, joining - 1)) return 0;",
+         "            return 0;")),
+    _fault("Condition", "a group that has run out does not let its members go", "cond-kill-one",
+        (COND, "        if (altsem_low(current) == 0) return 0;\n", "")),
+    _fault("Condition", "a notifier wakes one fewer", "cond-2-1",
+        (COND, "altsem_wake(segment, slot, which_of(group_of(current)), now);",
+         "altsem_wake(segment, slot, which_of(group_of(current)), now - 1);")),
+    _fault("Condition", "a notifier wakes those of the other word", "cond-2-1",
+        (COND, "altsem_wake(segment, slot, which_of(group_of(current)), now);",
+         "altsem_wake(segment, slot, which_of(group_of(current) + 1), now);")),
+    _fault("Condition", "a notification is counted twice", "cond-2-11",
+        (COND, "done += now;", "done += now + 1;")),
+    _fault("Condition", "newcomers join the group that is being notified", "cond-late",
+        (COND, "    } while (!swap(&slot->joining, joining, joining + 1));\n"
+         "    *ticket = group_of(joining);",
+         "        uint64_t current = get(&slot->current);\n"
+         "        if (altsem_low(current) && swap(&slot->current, current, current + 1)) {\n"
+         "            *ticket = group_of(current);\n            return 0;\n        }\n"
+         "    } while (!swap(&slot->joining, joining, joining + 1));\n"
+         "    *ticket = group_of(joining);")),
+    _fault("Condition", "a helper that comes late opens a group again", "cond-two-notifiers",
+        (COND, "        swap(&slot->joining, joining, of_group(group + 1, 0));",
+         "        atomic_store(&slot->joining, of_group(group + 1, 0));")),
+]  # fmt: skip
+
+BARRIERS = [
+    _fault("Barrier", "the end of a generation wakes one", "barrier-3x2",
+        (BARRIER, "altsem_wake(segment, slot, ALTSEM_WORD, UINT32_MAX);",
+         "altsem_wake(segment, slot, ALTSEM_WORD, 1);")),
+    _fault("Barrier", "the end of a generation wakes before its step", "barrier-2x3",
+        (BARRIER, "    uint64_t word = (uint64_t)next << GENERATION_AT",
+         "    altsem_wake(segment, slot, ALTSEM_WORD, UINT32_MAX);\n"
+         "    uint64_t word = (uint64_t)next << GENERATION_AT"),
+        (BARRIER, "    altsem_wake(segment, slot, ALTSEM_WORD, UINT32_MAX);\n    return 1;",
+         "    return 1;")),
+    _fault("Barrier", "a waiter sleeps on what it has not looked at", "barrier-2x3",
+        (BARRIER, "            result = altsem_sleep(segment, slot, ALTSEM_WORD,"
+         " altsem_low(seen), deadline);\n        seen = get(slot);\n    }",
+         "            result = altsem_sleep(segment, slot, ALTSEM_WORD,"
+         " altsem_low(get(slot)), deadline);\n        seen = get(slot);\n    }")),
+    _fault("Barrier", "the generation has no outcome of its own", "barrier-timed",
+        (BARRIER, "(*seen << 2 | how) & outcomes", "(*seen << 2) & outcomes")),
+    _fault("Barrier", "all arrivals get the same index", "barrier-2x3",
+        (BARRIER, "*index = count_of(seen);\n        *generation",
+         "*index = 0;\n        *generation")),
+    _fault("Barrier", "two arrive in one step", "barrier-3x2",
+        (BARRIER, "            if (altsem_step(&slot->word, &seen, seen + (UINT64_C(1) << COUNT_AT),"
+         "\n                            memory_order_acq_rel))\n                return 0;",
+         "            atomic_store(&slot->word, seen + (UINT64_C(1) << COUNT_AT));\n"
+         "            return 0;")),
+    _fault("Barrier", "a timeout breaks a generation in which all have arrived",
+        "barrier-timed-action",
+        (BARRIER, "            deadline = ALTSEM_FOREVER;\n"
+         "            if (result == -ETIMEDOUT) result = 0;\n",
+         "            if (result == -ETIMEDOUT) return result;\n")),
+    _fault("Barrier", "the death of the party that acts is not looked at", "barrier-kill-action",
+        (BARRIER, "            if (result == -EINTR && ended_by_death(segment, slot, seen))"
+         " result = 0;\n", "")),
+    _fault("Barrier", "whoever acts is taken for dead", "barrier-signals-action",
+        (BARRIER, "    return verdict.thread == ALTSEM_DEAD || is_another(slot, word, &verdict);",
+         "    return verdict.thread != ALTSEM_DEAD || is_another(slot, word, &verdict);")),
+    _fault("Barrier", "one that is interrupted leaves a gap", "barrier-leaves",
+        (BARRIER, "        if (count_of(seen) > 1) {\n", "        if (count_of(seen) > 9) {\n")),
+    _fault("Barrier", "trip() ends whatever generation there is", "barrier-reset",
+        (BARRIER, "if (generation_of(seen) != generation || !is_full(seen)) return -EPIPE;", "")),
+    _fault("Barrier", "an abort wakes nobody", "barrier-abort",
+        (BARRIER, "while (!is_broken(seen) && !end(segment, slot, &seen, BROKEN, 1)) continue;",
+         "while (!is_broken(seen) && !altsem_step(&slot->word, &seen,\n"
+         "           CLOSED | ((uint64_t)(generation_of(seen) + 1) << GENERATION_AT) | BROKEN,\n"
+         "           memory_order_acq_rel)) continue;")),
+    _fault("Barrier", "arriving does not release", "barrier-3x2",
+        (BARRIER, "seen + (UINT64_C(1) << COUNT_AT),\n                            memory_order_acq_rel",
+         "seen + (UINT64_C(1) << COUNT_AT),\n                            memory_order_acquire")),
+    _fault("Barrier", "the last arrival does not acquire", "barrier-3x2",
+        (BARRIER, "memory_order_acq_rel, memory_order_acquire))\n        return 0;",
+         "memory_order_release, memory_order_acquire))\n        return 0;")),
+    _fault("Barrier", "a waiter does not acquire", "barrier-3x2",
+        (BARRIER, "return atomic_load_explicit(&slot->word, memory_order_acquire);",
+         "return atomic_load_explicit(&slot->word, memory_order_relaxed);")),
+]  # fmt: skip
+
+ALL = [*LOCKS, *SEMS, *EVENTS, *CONDS, *BARRIERS]

@@ -158,6 +158,14 @@ static void body(int me) {
     vf_op(OP_NONE);
 }
 
+/* Tries, and releases what it got. */
+static void handler(int me) {
+    vf_op(OP_TRY);
+    if (altsem_lock_try(VF_SLOT) != 0) return;
+    come_in(me);
+    go_out(me);
+    release();
+}
 static void begin(void) { vf_slot(0, ALTSEM_LOCK, 1, 1); }
 static void begin_rlock(void) { vf_slot(0, ALTSEM_RLOCK, 1, 1); }
 /* The numbers of threads are only theirs in their own PID namespace: here all have the same. */
@@ -179,7 +187,7 @@ static const char *step(int me, int field, uint64_t before, uint64_t after) {
         return "the owner has changed without a release";
     if (was == 0 && is != 0) {
         if (is != t->tid) return "taken for another";
-        if ((before & ALTSEM_HUNGRY) && !t->slept && t->op == OP_ACQUIRE)
+        if ((before & ALTSEM_HUNGRY) && !t->slept && t->op == OP_ACQUIRE && !vf_late(me))
             return "took what was reserved";
         int waited = altsem_high(after) < altsem_high(before);
         if (waited && (after & (ALTSEM_HUNGRY | ALTSEM_WOKEN)))
@@ -228,7 +236,10 @@ const vf_scenario vf_locks[] = {
           .ticks = 1, .arg = {ROLE(WAITS, 2), ROLE(WAITS, 1), ROLE(WAITS, 1)})},
     {LOCK(.name = "lock-hungry-try", .what = "the same, and one that does not wait", .threads = 3,
           .ticks = 1, .arg = {ROLE(WAITS, 2), ROLE(WAITS, 1), ROLE(TRIES, 1)})},
-    {LOCK(.name = "lock-timed", .what = "one gives up after 10 ms; a signal", .threads = 3,
+    {LOCK(.name = "lock-timed", .what = "one gives up after 10 ms; a signal; 3 preemptions",
+          .threads = 3, .jumps = 1, .signals = 1, .preemptions = 4,
+          .arg = {ROLE(WAITS, 2), ROLE(WAITS, 1), ROLE(TIMED, 1)})},
+    {LOCK(.name = "lock-timed-all", .what = "the same, any preemptions", .threads = 3, .late = 1,
           .jumps = 1, .signals = 1, .arg = {ROLE(WAITS, 2), ROLE(WAITS, 1), ROLE(TIMED, 1)})},
     {LOCK(.name = "lock-spin", .what = "with a spin before each sleep", .threads = 2, .spins = 1,
           .arg = {ROLE(WAITS, 2), ROLE(WAITS, 2)})},
@@ -244,6 +255,9 @@ const vf_scenario vf_locks[] = {
           .begin = begin_taken, .arg = {ROLE(BOTH_FREE, 1), ROLE(BOTH_FREE, 1)})},
     {LOCK(.name = "lock-freed", .what = "the last one gives the memory back", .threads = 3,
           .arg = {ROLE(LAST_FREES, 1), ROLE(LAST_FREES, 1), ROLE(LAST_FREES, 1)})},
+    {LOCK(.name = "lock-handler", .what = "a handler tries it anywhere", .threads = 2,
+          .handlers = 1, .signals = 1, .handler = handler,
+          .arg = {ROLE(WAITS, 2), ROLE(WAITS, 2)})},
     {LOCK(.name = "lock-kill", .what = "one is killed anywhere", .threads = 3, .kills = 1,
           .slices = 1, .arg = {ROLE(WAITS, 1), ROLE(WAITS, 1), ROLE(WAITS, 1)})},
     {LOCK(.name = "lock-kill-hungry", .what = "the same, and they starve", .threads = 3,

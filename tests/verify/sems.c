@@ -71,6 +71,10 @@ static void body(int me) {
     vf_op(OP_NONE);
 }
 
+static void handler(int me) {
+    (void)me;
+    post();
+}
 static void begin(void) {
     vf_slot(0, ALTSEM_SEM, BEFORE, BOUND);
     G->tokens = (int8_t)BEFORE;
@@ -85,7 +89,7 @@ static const char *step(int me, int field, uint64_t before, uint64_t after) {
     if (is - was > 1 || was - is > 1) return "tokens came or went";
     if (is > was && t->op != OP_POST) return "a token came without a post";
     if (is < was && t->op == OP_POST) return "a post took a token";
-    if (is < was && (before & ALTSEM_SEM_HUNGRY) && !t->slept && t->op == OP_ACQUIRE &&
+    if (is < was && (before & ALTSEM_SEM_HUNGRY) && !t->slept && t->op == OP_ACQUIRE && !vf_late(me) &&
         altsem_high(before) && was == 1)
         return "took what was reserved";
     if (waiters > 1 || waiters < -1) return "the count of waiters has jumped";
@@ -142,6 +146,9 @@ const vf_scenario vf_sems[] = {
     {SEM(.name = "sem-freed", .what = "who takes the last token gives the memory back",
          .threads = 3,
          .arg = {ROLE(LAST_FREES, 1), ROLE(POSTS, 1), 1 << 8 | ROLE(IDLE, 0), WORLD(9, 0)})},
+    {SEM(.name = "sem-handler", .what = "a handler posts anywhere", .threads = 3, .handlers = 1,
+         .signals = 1, .handler = handler,
+         .arg = {ROLE(TAKES, 1), ROLE(TAKES, 1), ROLE(POSTS, 1), WORLD(9, 0)})},
     {SEM(.name = "sem-kill", .what = "one is killed anywhere", .threads = 3, .kills = 1,
          .slices = 1, .arg = {ROLE(TAKES, 1), ROLE(TAKES, 1), ROLE(POSTS, 2), WORLD(9, 0)})},
     {SEM(.name = "sem-kill-hungry", .what = "the same, and they starve", .threads = 3,
