@@ -3,7 +3,7 @@
 
 enum role { IDLE, MEETS, ACTS, FAILS, TIMED, LEAVES, ABORTS, RESETS };
 #define ROLE(role, rounds) ((role) << 4 | (rounds))
-#define PARTIES(n) (n)
+#define PARTIES(n) ((n) << 8)
 
 struct ghost {
     uint8_t passed[8], broken[8], indexes[8]; /* by generation: bits of threads, bits of indexes */
@@ -11,11 +11,11 @@ struct ghost {
     uint8_t acted, meets;
 };
 #define G ((struct ghost *)vf.ghost)
-#define MANY (vf_what->arg[3] & 15)
+#define MANY (vf_what->arg[3] >> 8)
 #define CLOSED (UINT64_C(1) << 63)
 
 static int rounds_of(int me) { return vf_what->arg[me] & 15; }
-static enum role role_of(int me) { return (enum role)(vf_what->arg[me] >> 4); }
+static enum role role_of(int me) { return (enum role)(vf_what->arg[me] >> 4 & 15); }
 static int all_meet(void) {
     int n = 0;
     for (int i = 0; i < vf_what->threads && i < 3; i++)
@@ -34,6 +34,12 @@ static void passes(int me, uint32_t generation, uint32_t index) {
 static void breaks(int me, uint32_t generation) {
     G->broken[generation & 7] |= (uint8_t)(1u << me);
     VF_HOLDS(!G->passed[generation & 7], "one passes, another found it broken");
+}
+
+static int is_interfered_with(void) {
+    for (int i = 0; i < vf_what->threads; i++)
+        if (role_of(i) == ABORTS || role_of(i) == RESETS) return 1;
+    return 0;
 }
 
 static void meet(int me, int round) {
@@ -56,6 +62,8 @@ static void meet(int me, int round) {
             if (role == FAILS) altsem_barrier_fail(VF_SEGMENT, VF_SLOT, generation);
             if (role == FAILS) result = -EPIPE;
             else result = altsem_barrier_trip(VF_SEGMENT, VF_SLOT, generation);
+            VF_HOLDS(result == 0 || role == FAILS || is_interfered_with(),
+                     "broken while a living party runs the action");
             break;
         }
         if (result != 0) return; /* broken before: it belongs to no generation */
@@ -154,6 +162,14 @@ const vf_scenario vf_barriers[] = {
              .jumps = 1, .arg = {ROLE(ACTS, 1), ROLE(TIMED, 1), ROLE(ACTS, 1), PARTIES(3)})},
     {BARRIER(.name = "barrier-leaves", .what = "one is interrupted, and leaves", .threads = 3,
              .signals = 1, .arg = {ROLE(MEETS, 1), ROLE(LEAVES, 1), ROLE(MEETS, 1), PARTIES(2)})},
+    {BARRIER(.name = "barrier-leaves-3", .what = "3 of 4 meet, one leaves; 2 preemptions",
+             .threads = 4, .signals = 1, .preemptions = 3,
+             .arg = {ROLE(MEETS, 1), ROLE(LEAVES, 1), ROLE(MEETS, 1),
+                     PARTIES(3) | ROLE(MEETS, 1)})},
+    {BARRIER(.name = "barrier-leaves-all", .what = "the same, any preemptions",
+             .threads = 4, .signals = 1, .late = 1,
+             .arg = {ROLE(MEETS, 1), ROLE(LEAVES, 1), ROLE(MEETS, 1),
+                     PARTIES(3) | ROLE(MEETS, 1)})},
     {BARRIER(.name = "barrier-signals", .what = "3 meet twice; a signal", .threads = 3,
              .signals = 1, .arg = {ROLE(MEETS, 2), ROLE(MEETS, 2), ROLE(MEETS, 2), PARTIES(3)})},
     {BARRIER(.name = "barrier-signals-action", .what = "with an action; 2 signals", .threads = 3,

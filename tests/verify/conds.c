@@ -73,6 +73,8 @@ static void notify(uint32_t n) {
     uint32_t done = altsem_cond_notify(VF_SEGMENT, VF_SLOT, n == ALL_OF_THEM ? UINT32_MAX : n);
     VF_HOLDS(done <= n, "more notified than asked for");
     for (uint32_t i = 0; i < done && G->given < 16; i++) G->inside[G->given++] = inside;
+    G->owed = (uint8_t)done;
+    G->to_whom = waiting;
     vf_unlock();
 }
 
@@ -158,7 +160,7 @@ static const char *stuck(void) {
     const char *why = numbers();
     if (why) return why;
     for (int i = 0; i < vf_what->threads; i++)
-        if (role_of(i) == SURVIVES && vf_what->arg[i] % 10 == ALL_OF_THEM && waiting &&
+        if (role_of(i) == SURVIVES && (vf_what->arg[i] & 0xffff) == ALL_OF_THEM && waiting &&
             vf_anyone_dead())
             for (int j = 0; j < vf_what->threads; j++)
                 if (G->waits[j] && vf_alive(j) && G->given && G->place[j] <= G->inside[0])
@@ -185,6 +187,9 @@ const vf_scenario vf_conds[] = {
           .arg = {ROLE(EARLY, 0), ROLE(WAITS, 0), ROLE(WAITS, 0), ROLE(NOTIFIES, 11)})},
     {COND(.name = "cond-all", .what = "2 wait, all are notified, one more comes", .threads = 4,
           .arg = {ROLE(EARLY, 0), ROLE(EARLY, 0), ROLE(WAITS, 0), ROLE(NOTIFIES, 9)})},
+    {COND(.name = "cond-newcomer", .what = "2 came early, one comes late, one is notified",
+          .threads = 4,
+          .arg = {ROLE(EARLY, 0), ROLE(EARLY, 0), ROLE(WAITS, 0), ROLE(NOTIFIES, 1)})},
     {COND(.name = "cond-left-over", .what = "a token was left over", .threads = 3,
           .begin = begin_left_over, .arg = {ROLE(EARLY, 0), ROLE(EARLY, 0), ROLE(NOTIFIES, 1)})},
     {COND(.name = "cond-quits", .what = "one is interrupted, and hands on", .threads = 3,

@@ -10,7 +10,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import build
+from . import build, run
 
 Edit = tuple[str, str, str]  # file, text, what stands there instead
 
@@ -46,6 +46,19 @@ def plant(fault: Fault, folder: Path, csrc: Path = build.CSRC) -> Path:
             raise StaleFaultError(f"{fault.what}: {text.count(old)} times in {name}:\n{old}")
         path.write_text(text.replace(old, new))
     return copy
+
+
+def plant_and_build(fault: Fault, folder: Path, sound: Path) -> Path:
+    """An explorer of what has the fault; `sound`: where the one without it was built."""
+    copy = plant(fault, folder)
+    return build.build(folder / "built", copy, sound, [name for name, _, _ in fault.edits])
+
+
+def look_for(fault: Fault, folder: Path, sound: Path) -> list[run.Outcome]:
+    """What the scenarios that must find it say; `sound`: the explorer of what has no fault."""
+    by_name = {scenario.name: scenario for scenario in run.scenarios(sound)}
+    planted = plant_and_build(fault, folder / fault.name, sound.parent)
+    return [run.explore(planted, by_name[name], "--quiet") for name in fault.found_by]
 
 
 def _fault(primitive: str, what: str, found_by: str, *edits: Edit) -> Fault:
@@ -307,7 +320,7 @@ CONDS = [
          "altsem_wake(segment, slot, which_of(group_of(current) + 1), now);")),
     _fault("Condition", "a notification is counted twice", "cond-2-11",
         (COND, "done += now;", "done += now + 1;")),
-    _fault("Condition", "newcomers join the group that is being notified", "cond-late",
+    _fault("Condition", "newcomers join the group that is being notified", "cond-newcomer",
         (COND, "    } while (!swap(&slot->joining, joining, joining + 1));\n"
          "    *ticket = group_of(joining);",
          "        uint64_t current = get(&slot->current);\n"
@@ -315,7 +328,7 @@ CONDS = [
          "            *ticket = group_of(current);\n            return 0;\n        }\n"
          "    } while (!swap(&slot->joining, joining, joining + 1));\n"
          "    *ticket = group_of(joining);")),
-    _fault("Condition", "a helper that comes late opens a group again", "cond-two-notifiers",
+    _fault("Condition", "a helper that comes late opens a group again", "cond-timed-late",
         (COND, "        swap(&slot->joining, joining, of_group(group + 1, 0));",
          "        atomic_store(&slot->joining, of_group(group + 1, 0));")),
 ]  # fmt: skip
@@ -356,7 +369,7 @@ BARRIERS = [
     _fault("Barrier", "whoever acts is taken for dead", "barrier-signals-action",
         (BARRIER, "    return verdict.thread == ALTSEM_DEAD || is_another(slot, word, &verdict);",
          "    return verdict.thread != ALTSEM_DEAD || is_another(slot, word, &verdict);")),
-    _fault("Barrier", "one that is interrupted leaves a gap", "barrier-leaves",
+    _fault("Barrier", "one that is interrupted leaves a gap", "barrier-leaves-3",
         (BARRIER, "        if (count_of(seen) > 1) {\n", "        if (count_of(seen) > 9) {\n")),
     _fault("Barrier", "trip() ends whatever generation there is", "barrier-reset",
         (BARRIER, "if (generation_of(seen) != generation || !is_full(seen)) return -EPIPE;", "")),
@@ -377,3 +390,4 @@ BARRIERS = [
 ]  # fmt: skip
 
 ALL = [*LOCKS, *SEMS, *EVENTS, *CONDS, *BARRIERS]
+PRIMITIVES = tuple(dict.fromkeys(fault.primitive for fault in ALL))
