@@ -116,9 +116,12 @@ static int take_over(altsem_segment *segment, altsem_slot *slot, const altsem_wa
         if (altsem_owner(seen) != token) return -EAGAIN;
     } while (!altsem_step(&slot->word, &seen, seen | ALTSEM_SUSPECT, memory_order_acq_rel));
     uint64_t id = altsem_load(&slot->holder);
+    seen |= ALTSEM_SUSPECT;
+    do { /* (a) again: else `id` may name the next owner, whose thread does not have this token */
+        if (altsem_owner(seen) != token || !(seen & ALTSEM_SUSPECT)) return -EAGAIN;
+    } while (!altsem_step(&slot->word, &seen, seen, memory_order_acq_rel));
     if (!is_dead(segment, slot, token, id, &pid)) return -EAGAIN; /* (b) */
     if (id != 0 && !clear_holder(slot, id)) return -EAGAIN;       /* (c) */
-    seen |= ALTSEM_SUSPECT;
     do { /* (d) */
         if (altsem_owner(seen) != token || !(seen & ALTSEM_SUSPECT)) return -EAGAIN;
         next = (seen & ~(uint64_t)(token | ALTSEM_SUSPECT)) | me->token;
