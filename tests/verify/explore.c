@@ -87,18 +87,30 @@ static void prepare(int thread) {
     vf.threads[thread].status = VF_READY;
 }
 
+/* What is left of it. */
+static void end_of(vf_thread *t, int status) {
+    vf_thread rest = {.id = t->id, .token = t->token, .tid = t->tid, .pid = t->pid, .op = t->op};
+    rest.start[0] = t->start[0], rest.start[1] = t->start[1];
+    rest.status = (uint8_t)status;
+    *t = rest;
+}
+
 static void resume(int thread) {
     vf_thread *t = &vf.threads[thread];
     current = thread;
     altsem_me.id = t->id;
-    altsem_me.tid = t->tid;
+#ifdef ALTSEM_SUSPECT
+    altsem_me.token = t->token;
+#else
+    altsem_me.tid = t->token;
+#endif
     altsem_me.generation = 1;
+    errno = 0;
     memset(t->sp - BELOW, 0, BELOW); /* what lies there must not make states differ */
     vf_switch(&explorer_sp, t->sp);
     current = -1;
     if (t->status == VF_DONE || t->status == VF_DEAD) {
-        *t = (vf_thread){.id = t->id, .tid = t->tid, .status = t->status, .op = t->op,
-                         .born = t->born};
+        end_of(t, t->status);
     }
 }
 
@@ -341,30 +353,92 @@ int64_t altsem_clock(void) {
     return vf.clock;
 }
 
-/* As the kernel would answer: a number is that of whoever lives by it.  Also a zombie has none. */
-void altsem_judge(uint32_t tid, uint64_t id, uint32_t space, altsem_verdict *verdict) {
-    (void)space;
-    if (current >= 0) yield(VF_JUDGE, NULL);
-    *verdict = (altsem_verdict){altsem_id_pid(id), ALTSEM_DEAD, ALTSEM_DEAD, 0};
-    for (int i = 0; i < vf_what->threads; i++) {
-        const vf_thread *t = &vf.threads[i];
-        if (t->status == VF_UNBORN || t->status == VF_DEAD || t->tid != tid) continue;
-        if (id != 0 && altsem_id_process(id) != altsem_id_process(t->id)) continue;
-        verdict->pid = altsem_id_pid(t->id);
-        verdict->process = verdict->thread = ALTSEM_ALIVE;
-        verdict->is_shown = 1;
-    }
+/* --- the kernel, as process/judge.c asks it ------------------------------------------------------ */
+
+/* Each question is a choice of its own: between two the answers may change. */
+static int is_living(const vf_thread *t) { return t->status != VF_DEAD && !t->unborn; }
+static int is_known(const vf_thread *t) {
+    if (is_living(t) || t->unborn) return !t->unborn;
+    if (vf_what->zombies) return 1;
+    /* A leader that has ended is a zombie as long as other threads live. */
+    for (int i = 0; t->tid == t->pid && i < vf_what->threads; i++)
+        if (is_living(&vf.threads[i]) && vf.threads[i].pid == t->pid &&
+            vf.threads[i].start[0] == t->start[0])
+            return 1;
+    return 0;
 }
-/* Only of processes: the start is what tells two of the same number apart. */
+static const vf_thread *thread_by(uint32_t tid) {
+    for (int i = 0; i < vf_what->threads; i++)
+        if (is_known(&vf.threads[i]) && vf.threads[i].tid == tid) return &vf.threads[i];
+    return NULL;
+}
+int vf_kill(int pid, int signal) {
+    (void)signal;
+    yield(VF_JUDGE, NULL);
+    errno = thread_by((uint32_t)pid) ? 0 : ESRCH;
+    return errno ? -1 : 0;
+}
+long vf_syscall(long number, uint32_t pid, uint32_t tid, int signal) {
+    (void)number, (void)signal;
+    yield(VF_JUDGE, NULL);
+    const vf_thread *t = thread_by(tid);
+    errno = t && t->pid == pid ? 0 : ESRCH;
+    return errno ? -1 : 0;
+}
+int altsem_proc_is_ours(void) { return 1; }
+uint32_t altsem_proc_process_of(uint32_t tid) {
+    yield(VF_JUDGE, NULL);
+    const vf_thread *t = thread_by(tid);
+    return t ? t->pid : 0;
+}
 int altsem_proc_look(const char *name, altsem_seen *seen) {
-    uint32_t pid = (uint32_t)strtoul(name, NULL, 10);
-    for (int i = 0; i < vf_what->threads; i++) {
-        const vf_thread *t = &vf.threads[i];
-        if (t->status == VF_UNBORN || t->status == VF_DEAD || altsem_id_pid(t->id) != pid) continue;
-        *seen = (altsem_seen){'R', 1, (uint32_t)(t->id >> ALTSEM_THREAD_BITS) & 0x1fffff};
+    uint32_t pid = (uint32_t)strtoul(name, NULL, 10), living = 0;
+    const char *task = strstr(name, "/task/");
+    yield(VF_JUDGE, NULL);
+    if (task) {
+        const vf_thread *t = thread_by((uint32_t)strtoul(task + 6, NULL, 10));
+        if (!t || t->pid != pid) return -1;
+        *seen = (altsem_seen){t->status == VF_DEAD ? 'Z' : 'S', 1, t->start[1]};
         return 0;
     }
-    return -1;
+    const vf_thread *any = NULL, *leader = NULL;
+    for (int i = 0; i < vf_what->threads; i++) {
+        const vf_thread *t = &vf.threads[i];
+        if (t->pid != pid || !is_known(t)) continue;
+        any = t;
+        living += (uint32_t)is_living(t);
+        if (t->tid == pid && is_living(t)) leader = t;
+    }
+    if (!any) return -1;
+    *seen = (altsem_seen){leader ? 'S' : 'Z', living + !leader, any->start[0]};
+    return 0;
+}
+void vf_identify(int thread, uint32_t pid, uint32_t tid, uint32_t start, uint32_t thread_start,
+                 uint32_t number) {
+    vf_thread *t = &vf.threads[thread];
+    t->pid = pid, t->tid = tid, t->start[0] = start, t->start[1] = thread_start;
+    t->id = altsem_id_from(pid, start, 1) | number;
+    t->token = tid;
+#ifdef ALTSEM_SUSPECT
+    t->token |= altsem_hash_from(altsem_id_process(t->id), thread_start) << ALTSEM_HASH_AT;
+#endif
+}
+static int is_number_free(void) {
+    for (int i = 0; i < vf_what->threads; i++)
+        if (!vf.threads[i].unborn && is_known(&vf.threads[i]))
+            for (int j = 0; j < vf_what->threads; j++)
+                if (vf.threads[j].unborn && vf.threads[j].tid == vf.threads[i].tid) return 0;
+    return 1;
+}
+void vf_wait_to_be_born(void) {
+    ME->unborn = 1;
+    vf_guard(is_number_free);
+    ME->unborn = 0;
+}
+/* Threads that start 63 ticks apart have the same. */
+uint32_t altsem_hash_from(uint64_t process, uint32_t start);
+uint32_t altsem_hash_from(uint64_t process, uint32_t start) {
+    return (void)process, start % 63 + 1;
 }
 
 /* A spin is a look: any that finds nothing changes nothing, so one is as good as many. */
@@ -542,8 +616,7 @@ static void apply(choice c) {
         vf.calm = vf.clock;
         if (t->status == VF_ASLEEP) leave_queue(t);
         if (vf.mutex == c.thread + 1) vf.mutex = 0;
-        *t = (vf_thread){.id = t->id, .tid = t->tid, .status = VF_DEAD, .op = t->op,
-                         .born = t->born};
+        end_of(t, VF_DEAD);
         break;
     case HANDLER:
         vf.handlers--;
@@ -769,8 +842,8 @@ static void start(void) {
     memset(vf.cells, 0xff, sizeof vf.cells);
     failure = NULL;
     for (int i = 0; i < vf_what->threads; i++) {
-        vf.threads[i].tid = (uint32_t)i + 1;
-        vf.threads[i].id = altsem_id_from((uint32_t)i + 1, (uint32_t)i + 1, 1) | 1;
+        uint32_t number = (uint32_t)i + 1;
+        vf_identify(i, number, number, number, number, 1);
     }
     vf_what->begin();
     for (int i = 0; i < vf_what->threads; i++) {
@@ -913,8 +986,8 @@ static int explore(void) {
 
 /* --- */
 
-static const vf_scenario *const lists[] = {vf_locks, vf_rlocks, vf_sems,
-                                           vf_events, vf_conds, vf_barriers};
+static const vf_scenario *const lists[] = {vf_locks, vf_rlocks,   vf_sems,  vf_events,
+                                           vf_conds, vf_barriers, vf_robust};
 enum { LISTS = sizeof lists / sizeof lists[0] };
 
 static const vf_scenario *by_name(const char *name) {

@@ -35,10 +35,11 @@ typedef struct vf_thread {
     int (*guard)(void);
     int64_t until; /* asleep */
     int64_t deadline; /* of what it does, if it has one: the clock may jump there */
-    uint32_t tid, wake;
+    uint32_t token, tid, pid; /* in the word of a lock that it holds; as the kernel numbers it */
+    uint32_t start[2];        /* of the process, and of the thread */
+    uint32_t wake;
     int32_t result;
-    uint32_t stack_hash[2];
-    uint8_t status, at, op, weak, slept, queued, born, unused;
+    uint8_t status, at, op, weak, slept, queued, unborn, unused[5];
 } vf_thread;
 
 typedef struct vf_world {
@@ -73,6 +74,7 @@ typedef struct vf_scenario {
     uint8_t spins;       /* a look before each sleep */
     uint8_t fifo;        /* wakes in order of arrival; else any */
     uint8_t preemptions; /* at most so many less one; 0: no bound */
+    uint8_t zombies;     /* the dead are not reaped */
     uint8_t late;        /* only in the longer run */
     int64_t patience;    /* ns after the last death within which all must have gone on */
     int arg[4];          /* for the scenario */
@@ -85,7 +87,8 @@ extern const vf_scenario *vf_what;
 extern altsem_segment vf_segment;
 
 /* Each file of scenarios has one list, ended by one without a name. */
-extern const vf_scenario vf_locks[], vf_rlocks[], vf_sems[], vf_events[], vf_conds[], vf_barriers[];
+extern const vf_scenario vf_locks[], vf_rlocks[], vf_sems[], vf_events[], vf_conds[], vf_barriers[],
+    vf_robust[];
 
 /* --- for the threads of a scenario ---------------------------------------------------------------*/
 
@@ -115,6 +118,12 @@ int64_t vf_deadline(int64_t ns);
 /* The slot is given back: from now on nobody touches it. */
 void vf_freed(void);
 void vf_slot(int number, int type, int64_t value, int64_t maxvalue);
+
+/* Who a thread is; `number`: which of its process's threads.  To be called by begin(). */
+void vf_identify(int thread, uint32_t pid, uint32_t tid, uint32_t start, uint32_t thread_start,
+                 uint32_t number);
+/* The thread begins to exist when nobody has its number any more. */
+void vf_wait_to_be_born(void);
 
 static inline uint64_t vf_read(const _Atomic uint64_t *field) {
     uint64_t value;

@@ -171,7 +171,7 @@ static void begin_rlock(void) { vf_slot(0, ALTSEM_RLOCK, 1, 1); }
 /* The numbers of threads are only theirs in their own PID namespace: here all have the same. */
 static void begin_twins(void) {
     begin_rlock();
-    for (int i = 0; i < VF_THREADS; i++) vf.threads[i].tid = 1;
+    for (int i = 0; i < vf_what->threads; i++) vf_identify(i, 1, 1, (uint32_t)i + 1, 1, 1);
 }
 static void begin_taken(void) {
     vf_slot(0, ALTSEM_LOCK, 0, 1);
@@ -186,7 +186,7 @@ static const char *step(int me, int field, uint64_t before, uint64_t after) {
     if (was != 0 && is != 0 && was != is && !(t->op == OP_DISOWN && is == ALTSEM_NOBODY))
         return "the owner has changed without a release";
     if (was == 0 && is != 0) {
-        if (is != t->tid) return "taken for another";
+        if (is != t->token) return "taken for another";
         if ((before & ALTSEM_HUNGRY) && !t->slept && t->op == OP_ACQUIRE && !vf_late(me))
             return "took what was reserved";
         int waited = altsem_high(after) < altsem_high(before);
@@ -212,7 +212,7 @@ static const char *end(void) {
 static const char *stuck(void) {
     uint32_t owner = altsem_owner(vf_word());
     for (int i = 0; i < vf_what->threads; i++)
-        if (!vf_alive(i) && vf.threads[i].tid == owner) return NULL;
+        if (!vf_alive(i) && vf.threads[i].token == owner) return NULL;
     if (owner == ALTSEM_NOBODY || G->given) {
         for (int i = 0; i < vf_what->threads; i++)
             if (!vf_alive(i) && vf_what->arg[i] >> 4 >= TAKES_ONLY) return NULL;
