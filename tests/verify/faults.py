@@ -16,6 +16,7 @@ Edit = tuple[str, str, str]  # file, text, what stands there instead
 
 LOCK, SEM, EVENT = "primitives/lock.c", "primitives/sem.c", "primitives/event.c"
 COND, BARRIER, FAST = "primitives/cond.c", "primitives/barrier.c", "primitives/fast.h"
+ROBUST, JUDGE = "primitives/robust.c", "process/judge.c"
 WORD, FAIR, WAIT = "word.h", "primitives/fair.h", "wait/wait.c"
 
 
@@ -127,8 +128,8 @@ LOCKS = [
          "while (altsem_high(seen) || altsem_lock_takeable(seen, 1)) {\n"
          "        if (!altsem_step(&slot->word, &seen, seen |")),
     _fault("Lock", "taken without comparing", "lock-2x3",
-        (FAST, "if (altsem_step(&slot->word, &seen, seen | me->tid, memory_order_acquire)) {",
-         "if (atomic_fetch_or_explicit(&slot->word, me->tid, memory_order_acquire), 1) {")),
+        (FAST, "if (altsem_step(&slot->word, &seen, seen | me->token, memory_order_acquire)) {",
+         "if (atomic_fetch_or_explicit(&slot->word, me->token, memory_order_acquire), 1) {")),
     _fault("Lock", "a waiter reserves without comparing", "lock-hungry",
         (LOCK, "if (next != seen && !altsem_step(&slot->word, &seen, next, memory_order_relaxed))"
          " continue;",
@@ -143,9 +144,9 @@ LOCKS = [
     _fault("Lock", "a waiter that leaves stays counted", "lock-timed",
         (LOCK, "next -= ALTSEM_WAITER; /* HUNGRY stays", "/* HUNGRY stays")),
     _fault("Lock", "the lock is taken for the number alone", "rlock-twins",
-        (FAST, "altsem_owner(altsem_load(&slot->word)) == me->tid &&\n"
+        (FAST, "altsem_owner(altsem_load(&slot->word)) == me->token &&\n"
          "           altsem_load(&slot->holder) == me->id",
-         "altsem_owner(altsem_load(&slot->word)) == me->tid")),
+         "altsem_owner(altsem_load(&slot->word)) == me->token")),
     _fault("Lock", "disowning forgets the waiters", "lock-disowned",
         (LOCK, "(seen & ~(uint64_t)UINT32_MAX) | (seen & (ALTSEM_WOKEN | ALTSEM_HUNGRY)) |",
          "(seen & (ALTSEM_WOKEN | ALTSEM_HUNGRY)) |")),
@@ -154,14 +155,14 @@ LOCKS = [
          "ALTSEM_WORD, altsem_low(vf_now(&slot->word)), deadline);"),
         (LOCK, "static void hold(", "#define vf_now(word) altsem_load(word)\nstatic void hold(")),
     _fault("Lock", "taking it does not acquire", "lock-2x3",
-        (FAST, "&seen, seen | me->tid, memory_order_acquire)",
-         "&seen, seen | me->tid, memory_order_relaxed)")),
+        (FAST, "&seen, seen | me->token, memory_order_acquire)",
+         "&seen, seen | me->token, memory_order_relaxed)")),
     _fault("Lock", "taking it after a sleep does not acquire", "lock-2x3",
-        (LOCK, "rest | altsem_self()->tid, memory_order_acquire)",
-         "rest | altsem_self()->tid, memory_order_relaxed)")),
+        (LOCK, "rest | altsem_self()->token, memory_order_acquire)",
+         "rest | altsem_self()->token, memory_order_relaxed)")),
     _fault("Lock", "taking it without waiting does not acquire", "lock-hungry-try",
-        (LOCK, "seen | altsem_self()->tid, memory_order_acquire)",
-         "seen | altsem_self()->tid, memory_order_relaxed)")),
+        (LOCK, "seen | altsem_self()->token, memory_order_acquire)",
+         "seen | altsem_self()->token, memory_order_relaxed)")),
     _fault("Lock", "a release does not release", "lock-2x3",
         (FAST, "(seen & ALTSEM_HUNGRY) : 0,\n                          memory_order_release)",
          "(seen & ALTSEM_HUNGRY) : 0,\n                          memory_order_relaxed)")),
@@ -389,5 +390,69 @@ BARRIERS = [
          "return atomic_load_explicit(&slot->word, memory_order_relaxed);")),
 ]  # fmt: skip
 
-ALL = [*LOCKS, *SEMS, *EVENTS, *CONDS, *BARRIERS]
+ROBUSTS = [
+    _fault("robust Lock", "the owner is judged before SUSPECT is set, and nothing is looked at again",
+        "robust-token",
+        (ROBUST, """    do { /* (a): also where SUSPECT stands already, to see what was done before */
+""", """    uint64_t id = altsem_load(&slot->holder);
+    if (!is_dead(segment, slot, token, id, &pid)) return -EAGAIN;
+    do {
+"""),
+        (ROBUST, "    uint64_t id = altsem_load(&slot->holder);\n    seen |= ALTSEM_SUSPECT;\n",
+         "    seen |= ALTSEM_SUSPECT;\n"),
+        (ROBUST, "    if (id != 0 && !clear_holder(slot, id)) return -EAGAIN;       /* (c) */\n",
+         "    clear_holder(slot, altsem_load(&slot->holder));\n"),
+        (ROBUST, "if (get_deaths(slot) != deaths || altsem_load(&slot->holder) != 0) return -EAGAIN;",
+         "(void)deaths;"),
+        (ROBUST, "    if (!is_dead(segment, slot, token, id, &pid)) return -EAGAIN; /* (b) */\n", "")),
+    _fault("robust Lock", "what is judged may be the name of the next owner", "rrobust-3",
+        (ROBUST, "    do { /* (a) again: else `id` may name the next owner, whose thread does not have"
+         " this token */\n"
+         "        if (altsem_owner(seen) != token || !(seen & ALTSEM_SUSPECT)) return -EAGAIN;\n"
+         "    } while (!altsem_step(&slot->word, &seen, seen, memory_order_acq_rel));\n", "")),
+    _fault("robust Lock", "a release keeps SUSPECT", "robust-alive",
+        (FAST, "waiters ? waiters | ALTSEM_WOKEN | (seen & ALTSEM_HUNGRY) : 0",
+         "waiters ? waiters | ALTSEM_WOKEN | (seen & (ALTSEM_HUNGRY | ALTSEM_SUSPECT)) : 0")),
+    _fault("robust Lock", "a living owner is taken over", "robust-alive",
+        (ROBUST, "    if (!is_dead(segment, slot, token, id, &pid)) return -EAGAIN; /* (b) */\n",
+         "    is_dead(segment, slot, token, id, &pid);\n")),
+    _fault("robust Lock", "the name is cleared whosever it is", "robust-3",
+        (ROBUST, "if (id != 0 && !clear_holder(slot, id)) return -EAGAIN; ",
+         "atomic_store(&slot->holder, 0); ")),
+    _fault("robust Lock", "the hash is not compared", "robust-number",
+        (JUDGE, "return hash != 0 && hash != altsem_hash_from(process, thread->start);",
+         "return (void)hash, (void)process, (void)thread, 0;")),
+    _fault("robust Lock", "a zombie is taken for alive", "robust-zombies",
+        (JUDGE, "return seen->state == 'Z' || seen->state == 'X';", "return (void)seen, 0;")),
+    _fault("robust Lock", "of a lock too the thread is judged", "robust-thread",
+        (ROBUST, "int by_thread = id == 0 || altsem_slot_type(slot) == ALTSEM_RLOCK;",
+         "int by_thread = 1;")),
+    _fault("robust Lock", "of a recursive lock too the process is judged", "rrobust-thread",
+        (ROBUST, "int by_thread = id == 0 || altsem_slot_type(slot) == ALTSEM_RLOCK;",
+         "int by_thread = id == 0;")),
+    _fault("robust Lock", "the depth of the dead is inherited", "rrobust-2",
+        (ROBUST, "seen, next, memory_order_acq_rel));\n"
+         "    atomic_store_explicit(&slot->again, 0, memory_order_relaxed);",
+         "seen, next, memory_order_acq_rel));")),
+    _fault("robust Lock", "a waiter does not look when its slice ends", "robust-2",
+        (LOCK, "        if (result && altsem_lock_is_robust(slot) &&", "        if (0 &&")),
+    _fault("robust Lock", "one that does not wait does not look", "robust-try",
+        (LOCK, "return altsem_lock_is_robust(slot) && altsem_lock_inherit(segment, slot) == 0 ? 0",
+         "return altsem_lock_is_robust(slot) && segment == NULL ? 0")),
+    _fault("robust Lock", "a taker stays counted as waiting", "robust-2",
+        (ROBUST, "~(uint64_t)(ALTSEM_WOKEN | ALTSEM_HUNGRY)) - ALTSEM_WAITER;",
+         "~(uint64_t)(ALTSEM_WOKEN | ALTSEM_HUNGRY));")),
+    _fault("robust Lock", "anybody may release it", "robust-stranger",
+        (ROBUST, "        if (altsem_id_process(id) != altsem_id_process(altsem_self()->id))"
+         " return -EPERM;\n", "")),
+    _fault("robust Lock", "a death is not written down", "robust-2",
+        (ROBUST, "        atomic_store_explicit(&slot->died, (uint64_t)pid << PID_AT |"
+         " tid << TID_AT | origin_of(id),\n                              memory_order_relaxed);\n",
+         "        (void)tid;\n")),
+    _fault("robust Lock", "SUSPECT stays when it is taken over", "robust-2",
+        (ROBUST, "next = (seen & ~(uint64_t)(token | ALTSEM_SUSPECT)) | me->token;",
+         "next = (seen & ~(uint64_t)token) | me->token;")),
+]  # fmt: skip
+
+ALL = [*LOCKS, *SEMS, *EVENTS, *CONDS, *BARRIERS, *ROBUSTS]
 PRIMITIVES = tuple(dict.fromkeys(fault.primitive for fault in ALL))
