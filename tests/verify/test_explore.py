@@ -10,7 +10,10 @@ import pytest
 
 from verify import build, faults, run
 
-PRIMITIVES = ("Lock", "RLock", "Semaphore", "Event", "Condition", "Barrier")
+PRIMITIVES = (
+    "Lock", "RLock", "Semaphore", "Event", "Condition", "Barrier", "robust Lock",
+    "robust RLock",
+)  # fmt: skip
 pytestmark = pytest.mark.limit(300)
 
 
