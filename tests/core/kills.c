@@ -7,17 +7,21 @@
  *                                  others go on until the numbers come round
  *
  * For each kill there is a primitive of its own, with threads that sleep on it.  A child makes the
- * call step by step (ptrace), and is killed.  Then a survivor does what survivors do.  A kill may
- * swallow a wake; so a sleeper may sleep until its slice ends, a second at the most, but must go
+ * call step by step (ptrace), and is killed.  Where the call has to wait, the others go on meanwhile
+ * so that it can, and it may be killed in its sleep.  Then a survivor does what survivors do.  A kill
+ * may swallow a wake; so a sleeper may sleep until its slice ends, a second at the most, but must go
  * then: no call that it makes after the survivor has acted may last for a slice.  Slices are
- * counted, not seconds, so a machine under load changes nothing.
+ * counted, not seconds, so a machine under load changes nothing.  Robust locks have to be inherited
+ * by that time.
  *
- * Prints how many instructions and kills there were, and a line per sleeper that did not come back
- * in time, or with a wrong answer.  Exit 77: processes cannot be traced here.
+ * Prints how many instructions and kills there were, the longest time from a kill until a sleeper
+ * was back, and a line per sleeper that did not come back in time, or with a wrong answer.  Exit 77:
+ * processes cannot be traced here.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -30,6 +34,7 @@
 #include <unistd.h>
 
 #include "altsem.h"
+#include "wait/cpus.h"
 
 #define MOST_SLEEPERS 3
 #define PATIENCE 30 /* s */
@@ -43,6 +48,7 @@ typedef struct sleeper {
     _Atomic pid_t tid;
     _Atomic int done;
     _Atomic int late; /* slices that it slept through after the survivor had acted */
+    _Atomic int64_t back; /* when it was done */
     int answer;
     uint32_t ticket;
 } sleeper;
@@ -58,6 +64,9 @@ typedef struct scenario {
     void (*call)(test *);     /* in the child, traced */
     void (*survive)(test *);  /* in a thread of its own */
     int may_break;            /* -EPIPE is as good an answer as 0 */
+    void (*meanwhile)(test *); /* once, when the child sleeps in its call */
+    enum { SLEEPERS_FIRST, CHILD_FIRST, SLEEPERS_LAST } order; /* last: when the call has begun */
+    int robust, held;         /* held by this process at first */
 } scenario;
 
 struct test {
@@ -67,6 +76,8 @@ struct test {
     sleeper sleepers[MOST_SLEEPERS];
     uint32_t ticket, index, generation; /* of the child */
     _Atomic int acted;                  /* nothing more has to be done for the sleepers */
+    int went_on;                        /* meanwhile() has been called */
+    int64_t killed;                     /* when */
 };
 
 static void nap(void) { nanosleep(&(struct timespec){0, 1000000}, NULL); }
@@ -199,11 +210,66 @@ static int event_sleep(sleeper *me) {
 }
 static void sets(test *t) { altsem_event_set(t->segment, t->slot); }
 
+/* --- locks that are inherited; calls that wait -------------------------------------------------- */
+
+static void takes(test *t) {
+    while (altsem_lock_wait(t->segment, t->slot, ALTSEM_FOREVER) == -EINTR) continue;
+}
+static void takes_and_releases(test *t) {
+    takes(t);
+    releases(t);
+}
+static void recurs(test *t) {
+    takes(t);
+    altsem_rlock_again(t->slot);
+    altsem_rlock_release(t->segment, t->slot);
+    altsem_rlock_release(t->segment, t->slot);
+}
+static void takes_twice(test *t) {
+    takes(t);
+    altsem_rlock_again(t->slot);
+}
+static void releases_twice(test *t) {
+    altsem_rlock_release(t->segment, t->slot);
+    altsem_rlock_release(t->segment, t->slot);
+}
+static int rlock_sleep(sleeper *me) {
+    int answer = altsem_lock_wait(me->of->segment, me->of->slot, ALTSEM_FOREVER);
+    if (answer == 0) answer = altsem_rlock_release(me->of->segment, me->of->slot);
+    return answer;
+}
+/* Not twice: meanwhile it may have been taken by the sleepers. */
+static void gives_up(test *t) {
+    if (!t->went_on) releases(t);
+}
+static void does_nothing(test *t) { (void)t; }
+static void waits_for_token(test *t) {
+    while (altsem_sem_wait(t->segment, t->slot, ALTSEM_FOREVER) == -EINTR) continue;
+}
+static void waits_for_event(test *t) {
+    uint32_t since = altsem_event_now(t->slot);
+    while (altsem_event_wait(t->segment, t->slot, since, ALTSEM_FOREVER) == -EINTR) continue;
+}
+static void clears(test *t) { altsem_event_clear(t->slot); }
+static void pulses(test *t) {
+    sets(t);
+    clears(t);
+}
+static void waits_to_be_notified(test *t) {
+    while (altsem_cond_sleep(t->segment, t->slot, t->ticket, ALTSEM_FOREVER) == -EINTR) continue;
+}
+static void waits_for_parties(test *t) {
+    while (altsem_barrier_wait(t->segment, t->slot, t->generation, ALTSEM_FOREVER) == -EINTR)
+        continue;
+}
+
+#define LOCK(name, type, sleep, before, call, survive, ...)                                        \
+    {name, type, 1, 1, 2, nothing, sleep, before, call, survive, 0, .robust = 1, __VA_ARGS__}
 #define COND(name, sleepers, before, call)                                                         \
-    {name, ALTSEM_COND, 0, 0, sleepers, cond_enter, cond_sleep, before, call, notify_all, 0}
-#define BARRIER(name, parties, sleepers, before, call, survive, may_break)                         \
+    {name, ALTSEM_COND, 0, 0, sleepers, cond_enter, cond_sleep, before, call, notify_all, .may_break = 0}
+#define BARRIER(name, parties, sleepers, before, call, survive, broken)                            \
     {name,          ALTSEM_BARRIER, 0,    parties, sleepers, barrier_enter,                        \
-     barrier_sleep, before,         call, survive, may_break}
+     barrier_sleep, before,         call, survive, .may_break = broken}
 static const scenario scenarios[] = {
     COND("notify-one", 2, NULL, notify_one),
     COND("notify-second", 3, notify_one, notify_one),
@@ -222,16 +288,43 @@ static const scenario scenarios[] = {
     BARRIER("time-out", 4, 2, child_arrives, child_times_out, aborts, 1),
     BARRIER("abort", 3, 2, NULL, aborts, aborts, 1),
     BARRIER("reset", 3, 2, NULL, resets, resets, 1),
-    {"release", ALTSEM_LOCK, 0, 1, 2, nothing, lock_sleep, NULL, releases, releases_if_held, 0},
-    {"hold", ALTSEM_LOCK, 0, 1, 2, robust, lock_sleep, NULL, holds, releases_if_held, 0},
+    {"release", ALTSEM_LOCK, 0, 1, 2, nothing, lock_sleep, NULL, releases, releases_if_held, .may_break = 0},
+    {"hold", ALTSEM_LOCK, 0, 1, 2, robust, lock_sleep, NULL, holds, releases_if_held, .may_break = 0},
     {"inherit", ALTSEM_LOCK, 0, 1, 2, robust, lock_sleep, dies_with_it, inherits, releases_if_held,
-     0},
-    {"post", ALTSEM_SEM, 0, ALTSEM_VALUE_MAX, 2, nothing, sem_sleep, NULL, posts, posts_twice, 0},
-    {"set", ALTSEM_EVENT, 0, 0, 2, event_enter, event_sleep, NULL, sets, sets, 0},
+     .may_break = 0},
+    {"post", ALTSEM_SEM, 0, ALTSEM_VALUE_MAX, 2, nothing, sem_sleep, NULL, posts, posts_twice, .may_break = 0},
+    {"set", ALTSEM_EVENT, 0, 0, 2, event_enter, event_sleep, NULL, sets, sets, .may_break = 0},
+    LOCK("lock", ALTSEM_LOCK, lock_sleep, NULL, takes_and_releases, does_nothing,
+         .order = SLEEPERS_LAST),
+    LOCK("lock-waits", ALTSEM_LOCK, lock_sleep, NULL, takes_and_releases, gives_up,
+         .order = SLEEPERS_LAST, .held = 1, .meanwhile = releases),
+    LOCK("lock-wakes", ALTSEM_LOCK, lock_sleep, takes, releases, does_nothing,
+         .order = CHILD_FIRST),
+    LOCK("rlock", ALTSEM_RLOCK, rlock_sleep, NULL, recurs, does_nothing, .order = SLEEPERS_LAST),
+    LOCK("rlock-wakes", ALTSEM_RLOCK, rlock_sleep, takes_twice, releases_twice, does_nothing,
+         .order = CHILD_FIRST),
+    {"sem", ALTSEM_SEM, 1, ALTSEM_VALUE_MAX, 2, nothing, sem_sleep, NULL, waits_for_token,
+     posts_twice, 0, .order = SLEEPERS_LAST},
+    {"sem-waits", ALTSEM_SEM, 0, ALTSEM_VALUE_MAX, 2, nothing, sem_sleep, NULL, waits_for_token,
+     posts_twice, 0, .order = SLEEPERS_LAST, .meanwhile = posts},
+    {"event-waits", ALTSEM_EVENT, 0, 0, 2, event_enter, event_sleep, NULL, waits_for_event, sets, 0,
+     .order = SLEEPERS_LAST, .meanwhile = pulses},
+    {"clear", ALTSEM_EVENT, 1, 0, 2, event_enter, event_sleep, NULL, clears, sets, 0,
+     .order = SLEEPERS_LAST},
+    {"cond-waits", ALTSEM_COND, 0, 0, 2, cond_enter, cond_sleep, child_enters,
+     waits_to_be_notified, notify_all, 0, .meanwhile = notify_all},
+    {"barrier-waits", ALTSEM_BARRIER, 0, 3, 1, barrier_enter, barrier_sleep, child_arrives,
+     waits_for_parties, complete, 0, .meanwhile = complete},
 };
 enum { SCENARIOS = sizeof scenarios / sizeof scenarios[0] };
 
 /* ---------------------------------------------------------------------------------------------- */
+
+static int64_t now(void) {
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    return (int64_t)at.tv_sec * 1000000000 + at.tv_nsec;
+}
 
 static void *run_sleeper(void *arg) {
     sleeper *me = arg;
@@ -242,6 +335,7 @@ static void *run_sleeper(void *arg) {
         if (me->answer != -EINTR) break;
         me->late += acted;
     }
+    me->back = now();
     me->done = 1;
     return NULL;
 }
@@ -265,9 +359,9 @@ static void start(pthread_t *thread, void *(*run)(void *), void *arg) {
     pthread_attr_destroy(&attr);
 }
 
-static char state_of(pid_t tid) {
+static char state_of(const char *process, pid_t tid) {
     char path[64], text[256];
-    snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)tid);
+    snprintf(path, sizeof path, "/proc/%s/%d/stat", process, (int)tid);
     FILE *file = fopen(path, "re");
     if (!file) return 0;
     size_t length = fread(text, 1, sizeof text - 1, file);
@@ -277,6 +371,7 @@ static char state_of(pid_t tid) {
     return end ? end[2] : 0;
 }
 
+static void start_sleepers(test *t);
 static void prepare(test *t, const scenario *what) {
     memset(t, 0, sizeof *t);
     t->what = what;
@@ -286,6 +381,13 @@ static void prepare(test *t, const scenario *what) {
         exit(1);
     }
     altsem_slot_export(t->segment, t->slot);
+    if (what->robust) altsem_lock_make_robust(t->slot);
+    if (what->held) takes(t);
+    if (what->order == SLEEPERS_FIRST) start_sleepers(t);
+}
+
+static void start_sleepers(test *t) {
+    const scenario *what = t->what;
     for (int i = 0; i < what->sleepers; i++) {
         sleeper *each = &t->sleepers[i];
         each->of = t;
@@ -293,7 +395,9 @@ static void prepare(test *t, const scenario *what) {
         start(&each->thread, run_sleeper, each);
     }
     for (int i = 0; i < what->sleepers; i++)
-        while (t->sleepers[i].tid == 0 || state_of(t->sleepers[i].tid) != 'S') nap();
+        while (!t->sleepers[i].done &&
+               (t->sleepers[i].tid == 0 || state_of("self/task", t->sleepers[i].tid) != 'S'))
+            nap();
 }
 
 /* A child that stands before the first instruction of the call. */
@@ -305,6 +409,14 @@ static pid_t child_of(test *t) {
         altsem_slot *lock; /* asks the kernel who this is now, rather than in the call */
         if (altsem_slot_new(ALTSEM_LOCK, 1, 1, &segment, &lock) != 0 || altsem_lock_try(lock) != 0)
             _exit(1);
+        if (t->what->meanwhile) { /* with one CPU there is no spin, which would be most of the call */
+            cpu_set_t one;
+            CPU_ZERO(&one);
+            CPU_SET(sched_getcpu(), &one);
+            sched_setaffinity(0, sizeof one, &one);
+            altsem_cpus_forget();
+            altsem_cpus();
+        }
         if (t->what->before) t->what->before(t);
         if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0) _exit(77);
         raise(SIGSTOP);
@@ -316,12 +428,20 @@ static pid_t child_of(test *t) {
 }
 
 /* How many instructions it makes, at most `most`; *ended: it has come to its end before. */
-static long step(pid_t pid, long most, int *ended) {
+static long step(test *t, pid_t pid, long most, int *ended) {
     int status;
     long made = 0;
     for (*ended = 0; made < most; made++) {
-        if (ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) != 0 || waitpid(pid, &status, 0) != pid)
-            exit(1);
+        if (ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) != 0) exit(1);
+        /* A system call may sleep. */
+        for (int i = 0; t->what->meanwhile && waitpid(pid, &status, WNOHANG) != pid; i++) {
+            sched_yield();
+            if (i % 16 != 15 || state_of(".", pid) != 'S') continue;
+            if (made + 1 == most) return most;
+            if (t->went_on) nap();
+            else t->went_on = 1, t->what->meanwhile(t);
+        }
+        if (!t->what->meanwhile && waitpid(pid, &status, 0) != pid) exit(1);
         if ((*ended = !WIFSTOPPED(status))) break;
     }
     return made;
@@ -330,7 +450,10 @@ static long step(pid_t pid, long most, int *ended) {
 static long kill_after(test *t, long most) {
     int ended, status;
     pid_t pid = child_of(t);
-    long made = step(pid, most, &ended);
+    if (t->what->order == CHILD_FIRST) start_sleepers(t);
+    long made = step(t, pid, most, &ended);
+    if (t->what->order == SLEEPERS_LAST) start_sleepers(t);
+    t->killed = now();
     if (ended) return made;
     kill(pid, SIGKILL);
     waitpid(pid, &status, 0);
@@ -338,11 +461,12 @@ static long kill_after(test *t, long most) {
 }
 
 /* Waits until it has come back, or will not.  Whether all is well. */
-static int look(sleeper *s, long after) {
+static int look(sleeper *s, long after, int64_t *slowest) {
     time_t limit = time(NULL) + PATIENCE;
     while (!s->done && s->late < 2 && time(NULL) < limit) nap();
     int done = s->done;
     int answered = s->answer == 0 || (s->of->what->may_break && s->answer == -EPIPE);
+    if (done && s->back - s->of->killed > *slowest) *slowest = s->back - s->of->killed;
     if (done && answered && s->late == 0) return 1;
     printf("killed after %ld: sleeper %d %s, after %d slices, answer %d\n", after,
            (int)(s - s->of->sleepers), done ? "came back" : "sleeps on", s->late, s->answer);
@@ -409,7 +533,7 @@ static int overtake(int number) {
         test t;
         prepare(&t, &overtaken[number].what);
         pid_t child = child_of(&t);
-        step(child, at, &ended);
+        step(&t, child, at, &ended);
         if (!ended && !overtaken[number].go_on(&t, child)) {
             printf("stopped after %ld: has hurt who came later\n", at);
             good = 0;
@@ -436,6 +560,7 @@ int main(int argc, char **argv) {
     test *tests = calloc(BATCH + 1, sizeof *tests), *whole = &tests[BATCH];
     prepare(whole, what);
     long instructions = kill_after(whole, 1000000), kills = 0;
+    int64_t slowest = 0;
     int good = 1;
     for (long at = first; at < instructions; at += BATCH * stride) {
         int n = 0;
@@ -447,10 +572,11 @@ int main(int argc, char **argv) {
         }
         for (int i = 0; i < n; i++)
             for (int j = 0; j < what->sleepers; j++)
-                good &= look(&tests[i].sleepers[j], at + i * stride);
+                good &= look(&tests[i].sleepers[j], at + i * stride, &slowest);
         if (!good) break; /* some may sleep on, in what the next ones would use */
         kills += n;
     }
-    printf("%ld instructions, %ld kills\n", instructions, kills);
+    printf("%ld instructions, %ld kills, %d ms at the most\n", instructions, kills,
+           (int)(slowest / 1000000));
     exit(!good);
 }

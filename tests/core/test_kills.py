@@ -34,6 +34,10 @@ CALLS = {
     "withdraw": ["withdraw", "time-out"],
     "abort and reset": ["abort", "reset"],
     "release, post, set": ["release", "post", "set"],
+    "robust lock": ["lock", "lock-wakes", "rlock", "rlock-wakes"],
+    "take a token, clear": ["sem", "clear"],
+    "wait for a lock, a token": ["lock-waits", "sem-waits"],
+    "wait for an event, for others": ["event-waits", "cond-waits", "barrier-waits"],
     "hold": ["hold"],
     "inherit": ["inherit"],
 }
@@ -63,8 +67,9 @@ def test_every_scenario_is_run(kills: Path) -> None:
 def test_nobody_sleeps_beyond_a_slice_when_a_process_is_killed_in(
     kills: Path, call: str, backend: str
 ) -> None:
-    # Most of a takeover is looking into /proc.
-    stride = int(os.environ.get("ALTSEM_KILLS", STRIDE[backend] * (67 if call == "inherit" else 1)))
+    # Most of a takeover is looking into /proc, and what waits is looked at step by step.
+    longer = 67 if call == "inherit" else 11 if call.startswith("wait") else 1
+    stride = int(os.environ.get("ALTSEM_KILLS", STRIDE[backend] * longer))
     # At once: they spend most of their time asleep.
     running = [
         subprocess.Popen(
@@ -81,8 +86,8 @@ def test_nobody_sleeps_beyond_a_slice_when_a_process_is_killed_in(
         pytest.skip("processes cannot be traced here")
     for scenario, process, text in zip(CALLS[call], running, said, strict=True):
         assert process.returncode == 0, f"{scenario}\n{text}"
-        instructions, made = (int(word) for word in text.split() if word.isdigit())
-        assert instructions > 40 and made >= instructions // stride, text
+        instructions, made, _ = (int(word) for word in text.split() if word.isdigit())
+        assert instructions > 20 and made >= instructions // stride, text
 
 
 @pytest.mark.parametrize("call", ["take", "leave", "wait", "withdraw"])
