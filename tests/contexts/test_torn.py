@@ -173,11 +173,15 @@ with CTX.Pool(3) as pool:
     good = 0
     for number in range(KILLS):
         pool.map(who, range(6))
-        for worker in list(pool._pool):
-            asleep(worker)
-        victim = pool._inqueue._rlock._semlock
-        holder = altsem._owner.owner_of(victim).pid
-        os.kill(holder, signal.SIGKILL)
+        # The pool has noticed the one that was killed before, and all wait.
+        wait_until(
+            lambda: len(pool._pool) == 3
+            and all(state(worker.pid) == "S" for worker in list(pool._pool))
+            and altsem._owner.owner_of(pool._inqueue._rlock._semlock)
+        )
+        holder = altsem._owner.owner_of(pool._inqueue._rlock._semlock)
+        assert holder.alive
+        os.kill(holder.pid, signal.SIGKILL)
         good += pool.map(square, range(30)) == [n * n for n in range(30)]
     print(good)
     pool.close()

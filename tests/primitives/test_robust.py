@@ -344,6 +344,8 @@ def work(lock: Any, name: str, number: int) -> None:
                 else:
                     cond.notify()
                 cells[0] = pid
+            if random.random() < 0.2:  # the others wait, and leave the CPUs to who starts
+                time.sleep(random.random() / 500)
             for _ in range(random.randrange(50)):
                 if cells[0] != pid:
                     cells[2] += 1  # doubled
