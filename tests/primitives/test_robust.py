@@ -332,6 +332,7 @@ def work(lock: Any, name: str, number: int) -> None:
     cells = memory.buf.cast("Q")
     cond = lock if isinstance(lock, altsem.Condition) else None
     pid = os.getpid()
+    cells[8 + number] = 1  # at work
     while True:
         with lock:
             cells[0] = pid
@@ -349,7 +350,6 @@ def work(lock: Any, name: str, number: int) -> None:
             for _ in range(random.randrange(50)):
                 if cells[0] != pid:
                     cells[2] += 1  # doubled
-        cells[8 + number] += 1
 
 
 TRACK = "track" in shared_memory.SharedMemory.__init__.__code__.co_varnames
@@ -395,8 +395,8 @@ def test_killed_at_random_nobody_is_doubled_or_stranded(
             number = random.randrange(PEOPLE)
             time.sleep(random.random() / 500)
             if count % 4 == 0:  # the one that has it now
-                pids = [each.pid for each in people]
-                number = pids.index(cells[0]) if cells[0] in pids else number
+                holder = cells[0]
+                number = next((n for n in range(PEOPLE) if people[n].pid == holder), number)
             os.kill(people[number].pid, signal.SIGKILL)
             killed, before = time.monotonic(), cells[1]
             wait_until(lambda before=before: cells[1] > before + 1)
