@@ -14,8 +14,10 @@
  * Who is judged.  Only the owner writes `holder`: after the step that takes, and it clears it before
  * the step that releases.  It is clear whenever a token is written into the word: a release clears it,
  * and so does (c).  All steps of the word are read-modify-writes, so (a), which acquires, sees what was
- * done before the step that wrote t.  What (b) finds in `holder` is therefore of the holding on which
- * SUSPECT was set, or of a later one, never of an earlier one; or it is 0.  Then the owner is in the few
+ * done before the step that wrote t: what is read of `holder` after it is of the holding on which
+ * SUSPECT was set, or of a later one, never of an earlier one; or it is 0.  A later one's must not be
+ * judged with the number of t, which no thread of that process may have: so the word is looked at
+ * again, after `holder` was read.  If it is 0 the owner is in the few
  * instructions of a take or a release, or has died there, and is judged by its token alone; also that
  * of a LOCK is then the thread: a take or a release that its thread does not finish is finished by
  * nobody.
@@ -122,7 +124,7 @@ static int take_over(altsem_segment *segment, altsem_slot *slot, const altsem_wa
     } while (!altsem_step(&slot->word, &seen, seen, memory_order_acq_rel));
     if (!is_dead(segment, slot, token, id, &pid)) return -EAGAIN; /* (b) */
     if (id != 0 && !clear_holder(slot, id)) return -EAGAIN;       /* (c) */
-    do { /* (d) */
+    do {                                                          /* (d) */
         if (altsem_owner(seen) != token || !(seen & ALTSEM_SUSPECT)) return -EAGAIN;
         next = (seen & ~(uint64_t)(token | ALTSEM_SUSPECT)) | me->token;
         if (waiting) next = (next & ~(uint64_t)(ALTSEM_WOKEN | ALTSEM_HUNGRY)) - ALTSEM_WAITER;

@@ -65,8 +65,8 @@ class State(NamedTuple):
         return self.threads[me - 1].at not in (*ENDS, "unborn")
 
     def is_proved_dead(self, token: int, holder: int) -> bool:
-        if holder:
-            return not self.lives(holder)
+        if holder:  # of that process no thread may have that number
+            return not self.lives(holder) or self.token(holder) != token
         return not any(
             self.lives(me) for me, its in enumerate(self.tokens, start=1) if its == token
         )
@@ -84,6 +84,7 @@ class Faults:
     judges_first: bool = False  # sets SUSPECT after it has judged
     keeps_suspect: bool = False  # a release leaves SUSPECT in the word, and who takes it too
     does_not_judge: bool = False  # takes the lock over from anybody
+    judges_another: bool = False  # does not look whether the name it has read is of that owner
     leaves_the_name: bool = False  # of the dead one beside the word, when it has taken it over
 
 
@@ -117,7 +118,18 @@ def steps(state: State, faults: Faults) -> Iterator[State]:
 OUTSIDE = (
     "try", "announce", "name", "hold", "unname", "release", "wake", "again", "unborn", *ENDS,
 )  # fmt: skip
-USES_SEEN = ("take", "prepare", "let", "sleep", "release", "suspect", "judge", "claim", "swap")
+USES_SEEN = (
+    "take",
+    "prepare",
+    "let",
+    "sleep",
+    "release",
+    "suspect",
+    "judge",
+    "named",
+    "claim",
+    "swap",
+)
 
 
 def put(state: State, me: int, word: Word | None = None, **change: object) -> State:
@@ -179,7 +191,7 @@ def step(state: State, me: int, faults: Faults) -> Iterator[State]:
                 yield fall_asleep(state, me, "nap")
             else:
                 yield put(state, me, at="slept", slept=1)
-        case "suspect" | "judge" | "claim" | "look" | "swap":
+        case "suspect" | "judge" | "named" | "claim" | "look" | "swap":
             yield take_over(state, me, faults)
         case "prepare":
             woken = seen.woken if faults.keeps_woken else 0
@@ -248,7 +260,12 @@ def take_over(state: State, me: int, faults: Faults) -> State:
         after = "claim" if faults.judges_first else "judge"
         return put(state, me, word._replace(suspect=1), at=after)
     if thread.at == "judge":
-        holder = state.holder
+        return put(state, me, at="named", judged=state.holder)
+    if thread.at == "named":
+        holder = thread.judged
+        blind = faults.judges_another or faults.judges_first
+        if not ((still and word.suspect) or blind):
+            return put(state, me, at="take", seen=word, judged=0)
         if not (state.is_proved_dead(seen.owner, holder) or faults.does_not_judge):
             return refused if word.owner else put(state, me, at="take", seen=word)
         return put(state, me, at="suspect" if faults.judges_first else "claim", judged=holder)
@@ -298,6 +315,8 @@ def violations(
             wrong.append(f"two inside: {state}")
         if state.robbed:
             wrong.append(f"robbed one that lives: {state}")
+        if tokens and state.holder == 0 and any(t.at == "hold" for t in state.threads):
+            wrong.append(f"took the name of one that lives: {state}")
         if state.barged:
             wrong.append(f"took what was reserved: {state}")
         if all(thread.at in ENDS for thread in state.threads):

@@ -45,7 +45,13 @@ class Fuzzer:
             "int LLVMFuzzerTestOneInput(const unsigned char *d, unsigned long n)\n"
             "{ return (void)d, (void)n, 0; }\n"
         )
-        command = [clang, f"-fsanitize=fuzzer,{SANITIZE}", str(source), "-o", str(self.work / "try")]
+        command = [
+            clang,
+            f"-fsanitize=fuzzer,{SANITIZE}",
+            str(source),
+            "-o",
+            str(self.work / "try"),
+        ]
         return clang if subprocess.run(command, capture_output=True).returncode == 0 else None
 
     @property
@@ -161,7 +167,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make fuzz ARGS=...", description=__doc__)
     parser.add_argument("targets", nargs="*", help=f"of {', '.join(TARGETS)}; all if none is named")
     parser.add_argument("--seconds", type=float, default=600, help="for all of them (600)")
-    parser.add_argument("--blind", action="store_true", help="not by libFuzzer, even if it is there")
+    parser.add_argument(
+        "--blind", action="store_true", help="not by libFuzzer, even if it is there"
+    )
     parser.add_argument("--keep", action="store_true", help="take new inputs into the corpus")
     parser.add_argument("--planted", action="store_true", help="on C with faults in it")
     options = parser.parse_args()

@@ -21,13 +21,26 @@ from pathlib import Path
 from sanitize.faults import FAULTS, Fault
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("csrc", "src", "tests", "setup.py", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in")
+COPIED = (
+    "csrc",
+    "src",
+    "tests",
+    "setup.py",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "MANIFEST.in",
+)
 BACKENDS = ("futex", "sysv", "filelock")
 LIMIT = 600.0  # s, for a step: far beyond what it takes, only to turn a hang into a failure
 
 WARNINGS = ("-Wall", "-Wextra", "-Werror")
 # A report ends the process; what is found in a child is found in its file all the same.
-ADDRESS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer")
+ADDRESS = (
+    "-fsanitize=address,undefined",
+    "-fno-sanitize-recover=undefined",
+    "-fno-omit-frame-pointer",
+)
 # Fences are not understood: those of wait/sysv.c order nothing but atomics.
 THREAD = ("-fsanitize=thread", "-Wno-tsan")
 
@@ -90,7 +103,16 @@ class Step:
     def pytest(self, tests: list[str], env: dict[str, str]) -> bool:
         """With the sanitizer's library in front of an interpreter that was built without it."""
         log = f"log_path={self.work}/report"
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=15", *tests]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--durations=15",
+            *tests,
+        ]
         left_out = NOT_HERE if self.more else f"{NOT_HERE} or {LONG}"
         command += ["-k", self.only or f"not ({left_out})"]
         return self.run(
@@ -122,7 +144,9 @@ class Step:
 
     def threads(self) -> bool:
         program = self.work / "threads"
-        sources = [str(p) for p in sorted(self.root.glob("csrc/*/*.c")) if p.parent.name != "binding"]
+        sources = [
+            str(p) for p in sorted(self.root.glob("csrc/*/*.c")) if p.parent.name != "binding"
+        ]
         command = [compiler(), "-std=c11", "-O1", "-g", *WARNINGS, *THREAD, "-pthread"]
         command += ["-DALTSEM_TEST_BUILD", "-Icsrc", "-o", str(program)]
         if not self.run([*command, "tests/sanitize/threads.c", *sources]):

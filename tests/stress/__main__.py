@@ -74,7 +74,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=300, help="for all backends (300)")
     parser.add_argument("--operations", type=int, default=10**12, help="end after so many")
     parser.add_argument("--backend", choices=BACKENDS, help="only this one")
-    parser.add_argument("--page", action="store_true", help="write the table of docs/reliability.md")
+    parser.add_argument(
+        "--page", action="store_true", help="write the table of docs/reliability.md"
+    )
     parser.add_argument("--inside", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside:
@@ -91,7 +93,9 @@ def main() -> int:
     good = not any(count[fault] for count in rows.values() for fault in FAULTS)
     if options.page and good:
         PAGE.write_text(page(rows, time.monotonic() - begun))
-    print(f"{'nothing lost, stuck or left' if good else 'FAILED'}, {time.monotonic() - begun:.0f} s")
+    print(
+        f"{'nothing lost, stuck or left' if good else 'FAILED'}, {time.monotonic() - begun:.0f} s"
+    )
     return not good
 
 
