@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import subprocess
 import sys
 import sysconfig
@@ -146,6 +148,31 @@ def test_an_event_wakes_all() -> None:
             assert event.wait(30)
 
     together(work)
+
+
+@pytest.mark.parametrize("kind", ["Lock", "RLock", "Semaphore", "Event", "Condition", "Barrier"])
+def test_all_threads_may_do_anything_with_one_object(kind: str) -> None:
+    """Also what looks at it, sends it, and makes others of it."""
+    thing = getattr(altsem, kind)(*((2,) if kind == "Barrier" else ()))
+    use = {
+        "Event": lambda: (thing.set(), thing.wait(30), thing.clear(), thing.is_set()),
+        "Barrier": lambda: (thing.reset(), thing.broken, thing.n_waiting, thing.abort()),
+        "Condition": lambda: (thing.acquire(), thing.notify_all(), thing.release()),
+    }.get(kind, lambda: (thing.acquire(), thing.release()))
+
+    def work(_: int) -> None:
+        for _ in range(THREADS * 25):
+            use()
+            repr(thing)
+            assert type(copy.copy(thing)) is type(thing)
+            assert type(pickle.loads(pickle.dumps(thing))) is type(thing)
+            vars(thing)["mark"] = vars(thing).get("mark", 0) + 1
+
+    together(work)
+    assert getattr(thing, "waiters", 0) == 0
+    if kind in ("Lock", "RLock", "Semaphore", "Condition"):
+        assert thing.acquire(False)
+        thing.release()
 
 
 def test_importing_it_leaves_the_gil_off() -> None:
