@@ -63,7 +63,7 @@ def page(rows: dict[str, Counter[str]], seconds: float) -> str:
         lines.append(f"| {what} | {' | '.join(cells)} |")
     when = time.strftime("%Y-%m-%d")
     lines.append(
-        f"\n{when}: {seconds:.0f} s, {os.cpu_count()} CPUs that others used as well, "
+        f"\n{when}: {seconds:.0f} s, {os.cpu_count()} CPUs, "
         f"Linux {platform.release().split('-')[0]}, CPython {platform.python_version()}."
     )
     return f"{head}{mark}{chr(10).join(lines)}\n\n{rest.lstrip()}"
