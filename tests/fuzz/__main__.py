@@ -21,6 +21,7 @@ from fuzz.faults import FAULTS
 
 HERE = Path(__file__).resolve().parent
 CSRC = HERE.parents[1] / "csrc"
+APART = ("binding", "preload")  # no part of the core
 TARGETS = ("segment", "slot", "name", "file")
 FLAGS = ("-std=c11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", "-DALTSEM_TEST_BUILD")
 SANITIZE = "address,undefined"
@@ -73,7 +74,7 @@ class Fuzzer:
             own.append(str(HERE / "driver.c"))
         if not place.exists():
             place.mkdir()
-            sources = [str(p) for p in sorted(csrc.glob("*/*.c")) if p.parent.name != "binding"]
+            sources = [str(p) for p in sorted(csrc.glob("*/*.c")) if p.parent.name not in APART]
             command = [compiler, *everywhere, f"-I{csrc}", "-c", *sources]
             subprocess.run(command, check=True, cwd=place)
         objects = [str(p) for p in sorted(place.glob("*.o"))]

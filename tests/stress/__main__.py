@@ -13,19 +13,55 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 
-from stress.supervisor import FAULTS, Round
+from stress.faults import FAULTS
+from stress.supervisor import KINDS, Round
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "reliability.md"
 BACKENDS = ("futex", "sysv", "filelock")
 COUNTED = ("operations", "killed", "stopped", "terminated", "troubles", "inherited",
-           "released by hand", "audits", *FAULTS)  # fmt: skip
+           "released by hand", "audits", *KINDS)  # fmt: skip
+
+
+def build(root: Path, work: Path) -> Path:
+    """The extension of other sources; returns where it is to be imported from."""
+    (work / "build").mkdir()
+    (work / "config").write_text(
+        f"[build]\nbuild_base = {work}/build\n[egg_info]\negg_base = {work}/build\n"
+    )
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
+    pip += ["--no-build-isolation", "--no-deps", "--target", str(work / "place"), "."]
+    env = {**os.environ, "DIST_EXTRA_CONFIG": str(work / "config")}
+    subprocess.run(pip, cwd=root, env=env, check=True)
+    return work / "place"
+
+
+def planted(seconds: float) -> bool:
+    good = True
+    for fault in FAULTS:
+        begun = time.monotonic()
+        with tempfile.TemporaryDirectory() as name:
+            work, root = Path(name), Path(name) / "root"
+            root.mkdir()
+            for part in ("csrc", "src", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
+                copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+                copy(ROOT / part, root / part)
+            fault.plant(root)
+            place = build(root, work)
+            count, said = one(fault.only, seconds, 10**12, place)
+        noticed = any(count[kind] for kind in KINDS)
+        good &= noticed
+        verdict = f"noticed ({said[0]})" if noticed else "NOT NOTICED"
+        print(f"{fault.what}: {verdict}, {time.monotonic() - begun:.0f} s", flush=True)
+    return good
 
 
 def inside(backend: str, seconds: float, operations: int) -> int:
@@ -35,11 +71,20 @@ def inside(backend: str, seconds: float, operations: int) -> int:
     return 0
 
 
-def one(backend: str, seconds: float, operations: int) -> tuple[Counter[str], list[str]]:
+def one(
+    backend: str, seconds: float, operations: int, place: Path | None = None
+) -> tuple[Counter[str], list[str]]:
+    path = os.pathsep.join([*([str(place)] if place else []), str(ROOT / "tests")])
     done = subprocess.run(
         [sys.executable, "-m", "stress", "--inside", backend, f"--seconds={seconds}",
          f"--operations={operations}"],
-        env={**os.environ, "ALTSEM_BACKEND": backend},
+        env={
+            **os.environ,
+            "ALTSEM_BACKEND": backend,
+            "PYTHONPATH": path,
+            "ALTSEM_TEST_PATIENCE": "10" if place else "60",
+        },
+        stderr=subprocess.DEVNULL if place else None,
         stdout=subprocess.PIPE,
         text=True,
     )  # fmt: skip
@@ -77,10 +122,14 @@ def main() -> int:
     parser.add_argument(
         "--page", action="store_true", help="write the table of docs/reliability.md"
     )
+    parser.add_argument("--page", action="store_true", help="write the table of docs/reliability.md")
+    parser.add_argument("--planted", action="store_true", help="with faults in the C")
     parser.add_argument("--inside", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside:
         return inside(options.inside, options.seconds, options.operations)
+    if options.planted:
+        return not planted(min(options.seconds, 8))
     backends = [options.backend] if options.backend else list(BACKENDS)
     rows: dict[str, Counter[str]] = {}
     begun = time.monotonic()
@@ -90,7 +139,7 @@ def main() -> int:
         counted = ", ".join(f"{what} {rows[backend][what]:,}" for what in COUNTED)
         print(f"{backend}: {counted}", flush=True)
         print("".join(f"  {line}\n" for line in said), end="", flush=True)
-    good = not any(count[fault] for count in rows.values() for fault in FAULTS)
+    good = not any(count[fault] for count in rows.values() for fault in KINDS)
     if options.page and good:
         PAGE.write_text(page(rows, time.monotonic() - begun))
     print(
