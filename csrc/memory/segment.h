@@ -9,7 +9,7 @@
 
 #define ALTSEM_MAGIC UINT64_C(0x6d65733174746c61) /* "alt1sem" read as bytes */
 #define ALTSEM_LAYOUT 2u
-#define ALTSEM_HEADER_SLOTS 2u /* the header takes the place of the first slots */
+#define ALTSEM_HEADER_SLOTS 2u  /* the header takes the place of the first slots */
 #define ALTSEM_MAX_SLOTS 32768u /* of a segment: two megabytes */
 
 /* At the start of every segment, written before anybody else can see it and constant ever after. */

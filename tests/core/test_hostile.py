@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core.crew import Crew
-from core.kit import BARRIER, COND, EVENT, LOCK, OK, PAGE, RLOCK, SEM, Kit, Thing
+from core.kit import BARRIER, COND, EVENT, LOCK, PAGE, RLOCK, SEM, Kit, Thing
 from core.patient import BACKENDS
 
 SECONDS = 1.0
@@ -25,7 +24,9 @@ def scribble(kit: Kit, thing: Thing, until: float) -> int:
         at = random.randrange(0, PAGE, 8) if random.random() < 0.3 else random.randrange(128, 1024)
         size = random.choice((1, 4, 8))
         size = min(size, PAGE - at)
-        new = random.choice((bytes(size), b"\xff" * size, random.randbytes(size), before[at:][:size]))
+        new = random.choice(
+            (bytes(size), b"\xff" * size, random.randbytes(size), before[at:][:size])
+        )
         memory[at : at + size] = new
         written += 1
     return written

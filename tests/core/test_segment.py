@@ -226,7 +226,7 @@ def test_a_damaged_header_is_refused(
 def test_a_segment_larger_than_any_that_is_made_is_refused(
     kit: Kit, descriptors: list[int]
 ) -> None:
-    """A sparse file costs its sender nothing; whoever allocates by its number of slots would pay."""
+    """A sparse file costs its sender nothing, but whoever allocates by its number of slots."""
     most = 32768
     for slots, size, error in [
         (most, most * 64, OK),

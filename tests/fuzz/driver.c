@@ -58,10 +58,18 @@ static void mutate(void) {
     for (uint32_t n = 1 + chance(8); n > 0 && size_now > 0; n--) {
         size_t at = chance((uint32_t)size_now), other = chance((uint32_t)count);
         switch (chance(6)) {
-        case 0: now[at] ^= (uint8_t)(1u << chance(8)); break;
-        case 1: now[at] = edges[chance(sizeof edges)]; break;
-        case 2: now[at] = (uint8_t)chance(256); break;
-        case 3: memset(now + at, chance(2) ? 0xff : 0, size_now - at < 8 ? size_now - at : 8); break;
+        case 0:
+            now[at] ^= (uint8_t)(1u << chance(8));
+            break;
+        case 1:
+            now[at] = edges[chance(sizeof edges)];
+            break;
+        case 2:
+            now[at] = (uint8_t)chance(256);
+            break;
+        case 3:
+            memset(now + at, chance(2) ? 0xff : 0, size_now - at < 8 ? size_now - at : 8);
+            break;
         case 4:
             if (sizes[other] > at) size_now = sizes[other];
             if (sizes[other] > at) memcpy(now + at, inputs[other] + at, sizes[other] - at);

@@ -89,7 +89,9 @@ static void act(char what, const char *name) {
         error = altsem_shm_open(name, O_RDONLY);
         if (error >= 0) close(error);
         break;
-    default: altsem_shm_unlink(name); break;
+    default:
+        altsem_shm_unlink(name);
+        break;
     }
 }
 

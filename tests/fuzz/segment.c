@@ -11,7 +11,14 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
-enum { FIX_MAGIC = 1, FIX_LAYOUT = 2, FIX_SIZE = 4, FIX_BACKEND = 8, FIX_LARGE = 16, FIX_SLOTS = 32 };
+enum {
+    FIX_MAGIC = 1,
+    FIX_LAYOUT = 2,
+    FIX_SIZE = 4,
+    FIX_BACKEND = 8,
+    FIX_LARGE = 16,
+    FIX_SLOTS = 32
+};
 #define CALLS 16
 #define HEAD (3 + CALLS)
 

@@ -90,8 +90,10 @@ FAULTS = (
         "threads",
         "a barrier that publishes nothing",
         "primitives/barrier.c",
-        "memory_order_acq_rel, memory_order_acquire))\n        return 0;\n    altsem_wake(segment, slot, ALTSEM_WORD, UINT32_MAX);",
-        "memory_order_relaxed, memory_order_relaxed))\n        return 0;\n    altsem_wake(segment, slot, ALTSEM_WORD, UINT32_MAX);",
+        "broken ? word | CLOSED : word,\n"
+        "                                                 memory_order_acq_rel,",
+        "broken ? word | CLOSED : word,\n"
+        "                                                 memory_order_relaxed,",
         TSAN,
         "futex",
     ),
@@ -99,8 +101,10 @@ FAULTS = (
         "threads",
         "a slot is given back without the mutex",
         "memory/slot.c",
-        "    altsem_segment_unref(segment);\n    altsem_mutex_unlock();\n}\n\nuint64_t altsem_slot_export",
-        "    altsem_mutex_unlock();\n    altsem_segment_unref(segment);\n}\n\nuint64_t altsem_slot_export",
+        "    altsem_segment_unref(segment);\n    altsem_mutex_unlock();\n}\n\n"
+        "uint64_t altsem_slot_export",
+        "    altsem_mutex_unlock();\n    altsem_segment_unref(segment);\n}\n\n"
+        "uint64_t altsem_slot_export",
         TSAN,
         "futex",
     ),

@@ -49,12 +49,14 @@ static int over(void) { return altsem_deadline_in(1) - 1000000000 > end; }
 /* As a binding does: goes on after each slice. */
 static int take_lock(thing it, int64_t deadline) {
     int answer;
-    while ((answer = altsem_lock_wait(it.segment, it.slot, deadline)) == -EINTR) {}
+    while ((answer = altsem_lock_wait(it.segment, it.slot, deadline)) == -EINTR) {
+    }
     return answer;
 }
 static int take_sem(thing it, int64_t deadline) {
     int answer;
-    while ((answer = altsem_sem_wait(it.segment, it.slot, deadline)) == -EINTR) {}
+    while ((answer = altsem_sem_wait(it.segment, it.slot, deadline)) == -EINTR) {
+    }
     return answer;
 }
 
@@ -66,9 +68,9 @@ static long guarded[3];
 static void *locks(void *number) {
     long *mine = number;
     for (int i = 0; !over(); i++) {
-        int got = i % 3 == 0 ? altsem_lock_try(lock.slot)
-                             : take_lock(lock, i % 3 == 1 ? ALTSEM_FOREVER
-                                                          : altsem_deadline_in(SOON));
+        int got = i % 3 == 0
+                      ? altsem_lock_try(lock.slot)
+                      : take_lock(lock, i % 3 == 1 ? ALTSEM_FOREVER : altsem_deadline_in(SOON));
         if (got == 0) {
             guarded[0]++;
             check(altsem_lock_release(lock.segment, lock.slot) == 0, "release");
@@ -150,23 +152,22 @@ static void *events(void *number) {
             if (answer != 0) break;
             uint32_t since = altsem_event_now(event.slot);
             do {
-                answer = altsem_event_wait(event.segment, event.slot, since,
-                                           altsem_deadline_in(0.1));
+                answer =
+                    altsem_event_wait(event.segment, event.slot, since, altsem_deadline_in(0.1));
             } while (answer != 0 && !over());
             if (answer != 0) break;
             if (telling_over) break;
             check(told == round, "told");
         }
         /* A second rendezvous, so that nobody tells again before all have looked. */
-        answer = altsem_barrier_arrive(turn.segment, turn.slot, 1, ALTSEM_FOREVER, &index,
-                                       &generation);
+        answer =
+            altsem_barrier_arrive(turn.segment, turn.slot, 1, ALTSEM_FOREVER, &index, &generation);
         if (answer == 1) {
             altsem_event_clear(event.slot);
             altsem_barrier_trip(turn.segment, turn.slot, generation);
         } else {
             do {
-                answer = altsem_barrier_wait(turn.segment, turn.slot, generation,
-                                             ALTSEM_FOREVER);
+                answer = altsem_barrier_wait(turn.segment, turn.slot, generation, ALTSEM_FOREVER);
             } while (answer == -EINTR && !over());
             if (answer != 0) break;
         }
@@ -286,8 +287,7 @@ static void *names(void *number) {
         thing it;
         const char *name = all[i % 2];
         int error = altsem_named_create(name, ALTSEM_SEM, 0, 9, &it.segment, &it.slot);
-        if (error == -EEXIST)
-            error = altsem_named_open(name, ALTSEM_SEM, &it.segment, &it.slot);
+        if (error == -EEXIST) error = altsem_named_open(name, ALTSEM_SEM, &it.segment, &it.slot);
         if (error == 0) {
             altsem_sem_post(it.segment, it.slot, 9), altsem_sem_try(it.slot);
             if (i % 3 == 0) altsem_named_unlink(name);

@@ -1,10 +1,10 @@
 """Uses all primitives in many processes that are killed, stopped and terminated, beside others that
-run out of descriptors, memory and directories, are denied system calls, fork from threads, call exec,
-or remove SysV sets: with each backend.  Nothing may be lost, stuck or left.
+run out of descriptors, memory and directories, are denied system calls, fork from threads, call
+exec, or remove SysV sets: with each backend.  Nothing may be lost, stuck or left.
 
-What a killed worker held: robust locks are inherited, and whoever inherits mends; a lock that is not
-robust, and tokens, are given back by hand.  How is written down by the workers in plain memory, and at
-each look everything is added up again.
+What a killed worker held: robust locks are inherited, and whoever inherits mends; a lock that is
+not robust, and tokens, are given back by hand.  What each does is written down in plain memory, and
+at each look everything is added up again.
 """
 
 from __future__ import annotations

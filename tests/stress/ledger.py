@@ -1,7 +1,7 @@
 """What the workers of a round share beside the primitives, and what each has done: plain memory.
 
-Every number has one writer, and is written in one step.  So whoever is killed leaves numbers that are
-right, or behind by the one step that it was about to make.
+Every number has one writer, and is written in one step.  So whoever is killed leaves numbers that
+are right, or behind by the one step that it was about to make.
 """
 
 from __future__ import annotations

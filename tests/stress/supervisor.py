@@ -79,7 +79,7 @@ class Round:
         worker = Worker(self.room, self.ledger, number)
         self.pids[number] = fork(worker.run)
 
-    # --- disturbing ---------------------------------------------------------------------------------
+    # --- disturbing -------------------------------------------------------------------------------
 
     def _disturb(self) -> None:
         """A burst of signals; who has ended gets a successor."""
@@ -167,7 +167,7 @@ class Round:
             elif state != Token.NONE:
                 self.unknown[which] += 1
 
-    # --- trouble ------------------------------------------------------------------------------------
+    # --- trouble ----------------------------------------------------------------------------------
 
     def _trouble(self, name: str) -> None:
         run, room, ledger = trouble.TROUBLES[name], self.room, self.ledger
@@ -182,7 +182,7 @@ class Round:
         if self._status != 0:
             self.fault("lost", f"{name}: status {self._status:#x}")
 
-    # --- looking ------------------------------------------------------------------------------------
+    # --- looking ----------------------------------------------------------------------------------
 
     def _audit(self) -> None:
         """With all workers waiting for the event: everything must come out even."""

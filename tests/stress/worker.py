@@ -148,7 +148,7 @@ class Worker:
             index = self.room.barrier.wait(PATIENT)
             row[Own.PASSED + index] += 1
         except threading.BrokenBarrierError:
-            # Not more often than it has to be: how a generation ended is known for some others only.
+            # Not more often than needed: how a generation ended is known for some others only.
             if self.room.barrier.broken:
                 self.room.barrier.reset()
         row[Own.AT_BARRIER] = 0
