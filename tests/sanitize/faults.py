@@ -39,10 +39,11 @@ FAULTS = (
     ),
     Fault(
         "core",
-        "how a generation ended, long ago",
+        "a shift by more than there are bits",
         "primitives/barrier.c",
-        "if (since <= OUTCOMES) return",
-        "if (since <= 99 * OUTCOMES) return",
+        "if (since <= OUTCOMES) return (enum outcome)(word >> 2 * (since - 1) & 3);",
+        "enum outcome how = (enum outcome)(word >> 2 * (since - 1) & 3);\n"
+        "    if (since <= OUTCOMES) return how;",
         UBSAN + "shift exponent",
         "known_for_ever",
     ),
