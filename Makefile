@@ -23,7 +23,7 @@ BUILT := $(VENV)/.built$(ALTSEM_WERROR)
 C_FILES := $(wildcard csrc/*.h csrc/*/*.[ch])
 SOURCES := $(C_FILES) $(wildcard src/altsem/*.py src/altsem/*.pyi src/altsem/*/*.py src/altsem/*/*/*.py) pyproject.toml setup.py
 
-.PHONY: help demo test lint bench conformance clients instructions mutants sanitize fuzz stress clean
+.PHONY: help demo test lint bench conformance clients instructions mutants sanitize fuzz stress verify verify-cbmc verify-genmc clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -65,6 +65,12 @@ fuzz: $(PY)  ## strangers' segments, slots, names and files (ARGS="--seconds 60"
 
 stress: $(VENV)/.with-test  ## everything at once, while workers are killed (ARGS="--seconds 60", ARGS=--help)
 	PYTHON=$(PY) tests/beds/alone env PYTHONPATH=tests $(PY) -W ignore::DeprecationWarning -m stress $(ARGS)
+
+verify: $(VENV)/.with-test  ## all that a few threads can do with the C (ARGS=--faults, ARGS=--help)
+	PYTHONPATH=tests $(PY) -m verify $(ARGS)
+
+verify-cbmc verify-genmc:
+	@echo "skipped: nothing is written for $(@:verify-%=%) yet (docs/verification.md)"
 
 clean:  ## removes what make made
 	rm -rf .venv build src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .benchmarks

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
-from . import build, faults, page, run
+from . import build, faults, kills, page, run
 
 
 def main() -> int:
@@ -15,7 +16,8 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="scenarios, or faults; by default all")
     parser.add_argument("--short", action="store_true", help="without those that take longer")
     parser.add_argument("--faults", action="store_true", help="plant each fault instead")
-    parser.add_argument("--page", action="store_true", help="both; into docs/verification.md")
+    parser.add_argument("--kills", action="store_true", help="kill at every instruction instead")
+    parser.add_argument("--page", action="store_true", help="the table goes into the page")
     options = parser.parse_args()
     why = build.why_not()
     if why is not None:
@@ -23,16 +25,21 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory(prefix="verify-") as name:
         folder = Path(name)
+        if options.kills:
+            return tell("kills", page.killed(kills.all_of_them(folder)), True, options.page)
         program = build.build(folder / "sound")
-        outcomes, found = [], []
-        if not options.faults:
-            outcomes = explore_all(program, options.names, options.short)
-        if options.faults or options.page:
+        if options.faults:
             found = plant_all(program, folder, options.names)
-    good = all(outcome.sound for outcome in outcomes)
-    good &= all(outcome.status == 1 for _, each in found for outcome in each)
-    if options.page and good:
-        page.write(outcomes, found)
+            good = all(outcome.status == 1 for _, each in found for outcome in each)
+            return tell("faults", page.planted(found), good, options.page)
+        outcomes = explore_all(program, options.names, options.short)
+        good = all(outcome.sound for outcome in outcomes)
+        return tell("explored", page.explored(outcomes) if good else (), good, options.page)
+
+
+def tell(name: str, table: Iterable[str], good: bool, on_page: bool) -> int:
+    if good and on_page:
+        page.write(name, table)
     return not good
 
 

@@ -174,6 +174,8 @@ static const char *stuck(void) {
 const vf_scenario vf_conds[] = {
     {COND(.name = "cond-2-1", .what = "2 wait, one is notified", .threads = 3,
           .arg = {ROLE(WAITS, 0), ROLE(WAITS, 0), ROLE(NOTIFIES, 1)})},
+    {COND(.name = "cond-model", .what = "2 wait, one is notified, one gives up", .threads = 3,
+          .jumps = 1, .arg = {ROLE(EARLY, 0), ROLE(EARLY_TIMED, 0), ROLE(NOTIFIES, 1)})},
     {COND(.name = "cond-2-11", .what = "2 wait; notified one by one", .threads = 3,
           .arg = {ROLE(WAITS, 0), ROLE(WAITS, 0), ROLE(NOTIFIES, 11)})},
     {COND(.name = "cond-timed", .what = "2 give up after 10 ms, one is notified", .threads = 3,

@@ -226,6 +226,8 @@ static const char *stuck(void) {
 const vf_scenario vf_locks[] = {
     {LOCK(.name = "lock-2x3", .what = "2 take it 3 times", .threads = 2,
           .arg = {ROLE(WAITS, 3), ROLE(WAITS, 3)})},
+    {LOCK(.name = "lock-model", .what = "2 take it twice; HUNGRY", .threads = 2, .ticks = 1,
+          .arg = {ROLE(WAITS, 2), ROLE(WAITS, 2)})},
     {LOCK(.name = "lock-3x1", .what = "3 take it", .threads = 3,
           .arg = {ROLE(WAITS, 1), ROLE(WAITS, 1), ROLE(WAITS, 1)})},
     {LOCK(.name = "lock-3x2", .what = "3 take it twice", .threads = 3, .late = 1,
@@ -242,8 +244,6 @@ const vf_scenario vf_locks[] = {
     {LOCK(.name = "lock-timed", .what = "one gives up after 10 ms; a signal; 3 preemptions",
           .threads = 3, .jumps = 1, .signals = 1, .preemptions = 4,
           .arg = {ROLE(WAITS, 2), ROLE(WAITS, 1), ROLE(TIMED, 1)})},
-    {LOCK(.name = "lock-timed-all", .what = "the same, any preemptions", .threads = 3, .late = 1,
-          .jumps = 1, .signals = 1, .arg = {ROLE(WAITS, 2), ROLE(WAITS, 1), ROLE(TIMED, 1)})},
     {LOCK(.name = "lock-spin", .what = "with a spin before each sleep", .threads = 2, .spins = 1,
           .arg = {ROLE(WAITS, 2), ROLE(WAITS, 2)})},
     {LOCK(.name = "lock-weak", .what = "swaps fail, sleeps end for no reason", .threads = 2,

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from . import faults, run
+from . import faults, kills, run
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "verification.md"
 Found = tuple[faults.Fault, list[run.Outcome]]
 
 
-def write(outcomes: list[run.Outcome], found: list[Found]) -> None:
+def write(name: str, table: Iterable[str]) -> None:
     text = PAGE.read_text(encoding="utf-8")
-    text = replaced(text, "explored", explored(outcomes))
-    text = replaced(text, "faults", planted(found))
-    PAGE.write_text(text, encoding="utf-8")
+    PAGE.write_text(replaced(text, name, table), encoding="utf-8")
 
 
 def replaced(text: str, name: str, table: Iterable[str]) -> str:
@@ -52,3 +50,13 @@ def planted(found: list[Found]) -> Iterable[str]:
                 f"| {fault.primitive} | {fault.what} | {each.scenario.name} | {each.violation} "
                 f"| {each.length} |"
             )
+
+
+def killed(rows: Iterable[tuple[str, int, int, int]]) -> Iterable[str]:
+    yield "| call | instructions | kills | late | longest |"
+    yield "|---|---|---|---|---|"
+    total = 0
+    for name, instructions, kills, milliseconds in rows:
+        total += kills
+        yield f"| {name} | {instructions:,} | {kills:,} | 0 | {milliseconds / 1000:.2f} s |"
+    yield f"| **together** | | **{total:,}** | **0** | |"

@@ -114,6 +114,8 @@ static const char *stuck(void) {
 const vf_scenario vf_sems[] = {
     {SEM(.name = "sem-2-1", .what = "2 take, one posts twice", .threads = 3,
          .arg = {ROLE(TAKES, 1), ROLE(TAKES, 1), ROLE(POSTS, 2), WORLD(9, 0)})},
+    {SEM(.name = "sem-model", .what = "2 take, one posts; HUNGRY, a signal", .threads = 3, .ticks = 1,
+         .signals = 1, .arg = {ROLE(TAKES, 1), ROLE(TAKES, 1), ROLE(POSTS, 1), WORLD(9, 0)})},
     {SEM(.name = "sem-1-2", .what = "one takes twice, 2 post", .threads = 3,
          .arg = {ROLE(TAKES, 2), ROLE(POSTS, 1), ROLE(POSTS, 1), WORLD(9, 0)})},
     {SEM(.name = "sem-signals", .what = "2 take, one posts twice; 2 signals", .threads = 3,
