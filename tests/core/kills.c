@@ -47,7 +47,7 @@ typedef struct sleeper {
     pthread_t thread;
     _Atomic pid_t tid;
     _Atomic int done;
-    _Atomic int late; /* slices that it slept through after the survivor had acted */
+    _Atomic int late;     /* slices that it slept through after the survivor had acted */
     _Atomic int64_t back; /* when it was done */
     int answer;
     uint32_t ticket;
@@ -58,15 +58,15 @@ typedef struct scenario {
     int type;
     int64_t value, maxvalue;
     int sleepers;
-    void (*enter)(sleeper *); /* in order, before the sleeper's thread starts */
-    int (*sleep)(sleeper *);  /* once: -EINTR after a slice */
-    void (*before)(test *);   /* in the child, not traced */
-    void (*call)(test *);     /* in the child, traced */
-    void (*survive)(test *);  /* in a thread of its own */
-    int may_break;            /* -EPIPE is as good an answer as 0 */
+    void (*enter)(sleeper *);  /* in order, before the sleeper's thread starts */
+    int (*sleep)(sleeper *);   /* once: -EINTR after a slice */
+    void (*before)(test *);    /* in the child, not traced */
+    void (*call)(test *);      /* in the child, traced */
+    void (*survive)(test *);   /* in a thread of its own */
+    int may_break;             /* -EPIPE is as good an answer as 0 */
     void (*meanwhile)(test *); /* once, when the child sleeps in its call */
     enum { SLEEPERS_FIRST, CHILD_FIRST, SLEEPERS_LAST } order; /* last: when the call has begun */
-    int robust, held;         /* held by this process at first */
+    int robust, held;                                          /* held by this process at first */
 } scenario;
 
 struct test {
@@ -266,9 +266,10 @@ static void waits_for_parties(test *t) {
 #define LOCK(name, type, sleep, before, call, survive, ...)                                        \
     {name, type, 1, 1, 2, nothing, sleep, before, call, survive, 0, .robust = 1, __VA_ARGS__}
 #define COND(name, sleepers, before, call)                                                         \
-    {name, ALTSEM_COND, 0, 0, sleepers, cond_enter, cond_sleep, before, call, notify_all, .may_break = 0}
+    {name,       ALTSEM_COND, 0,    0,          sleepers,      cond_enter,                         \
+     cond_sleep, before,      call, notify_all, .may_break = 0}
 #define BARRIER(name, parties, sleepers, before, call, survive, broken)                            \
-    {name,          ALTSEM_BARRIER, 0,    parties, sleepers, barrier_enter,                        \
+    {name,          ALTSEM_BARRIER, 0,    parties, sleepers,           barrier_enter,              \
      barrier_sleep, before,         call, survive, .may_break = broken}
 static const scenario scenarios[] = {
     COND("notify-one", 2, NULL, notify_one),
@@ -288,11 +289,14 @@ static const scenario scenarios[] = {
     BARRIER("time-out", 4, 2, child_arrives, child_times_out, aborts, 1),
     BARRIER("abort", 3, 2, NULL, aborts, aborts, 1),
     BARRIER("reset", 3, 2, NULL, resets, resets, 1),
-    {"release", ALTSEM_LOCK, 0, 1, 2, nothing, lock_sleep, NULL, releases, releases_if_held, .may_break = 0},
-    {"hold", ALTSEM_LOCK, 0, 1, 2, robust, lock_sleep, NULL, holds, releases_if_held, .may_break = 0},
+    {"release", ALTSEM_LOCK, 0, 1, 2, nothing, lock_sleep, NULL, releases, releases_if_held,
+     .may_break = 0},
+    {"hold", ALTSEM_LOCK, 0, 1, 2, robust, lock_sleep, NULL, holds, releases_if_held,
+     .may_break = 0},
     {"inherit", ALTSEM_LOCK, 0, 1, 2, robust, lock_sleep, dies_with_it, inherits, releases_if_held,
      .may_break = 0},
-    {"post", ALTSEM_SEM, 0, ALTSEM_VALUE_MAX, 2, nothing, sem_sleep, NULL, posts, posts_twice, .may_break = 0},
+    {"post", ALTSEM_SEM, 0, ALTSEM_VALUE_MAX, 2, nothing, sem_sleep, NULL, posts, posts_twice,
+     .may_break = 0},
     {"set", ALTSEM_EVENT, 0, 0, 2, event_enter, event_sleep, NULL, sets, sets, .may_break = 0},
     LOCK("lock", ALTSEM_LOCK, lock_sleep, NULL, takes_and_releases, does_nothing,
          .order = SLEEPERS_LAST),
@@ -311,8 +315,8 @@ static const scenario scenarios[] = {
      .order = SLEEPERS_LAST, .meanwhile = pulses},
     {"clear", ALTSEM_EVENT, 1, 0, 2, event_enter, event_sleep, NULL, clears, sets, 0,
      .order = SLEEPERS_LAST},
-    {"cond-waits", ALTSEM_COND, 0, 0, 2, cond_enter, cond_sleep, child_enters,
-     waits_to_be_notified, notify_all, 0, .meanwhile = notify_all},
+    {"cond-waits", ALTSEM_COND, 0, 0, 2, cond_enter, cond_sleep, child_enters, waits_to_be_notified,
+     notify_all, 0, .meanwhile = notify_all},
     {"barrier-waits", ALTSEM_BARRIER, 0, 3, 1, barrier_enter, barrier_sleep, child_arrives,
      waits_for_parties, complete, 0, .meanwhile = complete},
 };
@@ -409,7 +413,8 @@ static pid_t child_of(test *t) {
         altsem_slot *lock; /* asks the kernel who this is now, rather than in the call */
         if (altsem_slot_new(ALTSEM_LOCK, 1, 1, &segment, &lock) != 0 || altsem_lock_try(lock) != 0)
             _exit(1);
-        if (t->what->meanwhile) { /* with one CPU there is no spin, which would be most of the call */
+        if (t->what
+                ->meanwhile) { /* with one CPU there is no spin, which would be most of the call */
             cpu_set_t one;
             CPU_ZERO(&one);
             CPU_SET(sched_getcpu(), &one);

@@ -133,8 +133,9 @@ static const char *end(void) {
 /* Who waits for a party that never comes waits for ever. */
 static const char *stuck(void) {
     uint64_t word = vf_word();
-    if (word & CLOSED) return is_broken(word) ? "broken, and one sleeps on"
-                                              : "the action is over or its party dead: one sleeps on";
+    if (word & CLOSED)
+        return is_broken(word) ? "broken, and one sleeps on"
+                               : "the action is over or its party dead: one sleeps on";
     int waiting = 0;
     for (int i = 0; i < vf_what->threads; i++) waiting += !vf_over(i);
     if (G->passed[generation(word)] || G->broken[generation(word)]) return "left behind";
@@ -166,8 +167,8 @@ const vf_scenario vf_barriers[] = {
              .threads = 4, .signals = 1, .preemptions = 3,
              .arg = {ROLE(MEETS, 1), ROLE(LEAVES, 1), ROLE(MEETS, 1),
                      PARTIES(3) | ROLE(MEETS, 1)})},
-    {BARRIER(.name = "barrier-leaves-all", .what = "the same, any preemptions",
-             .threads = 4, .signals = 1, .late = 1,
+    {BARRIER(.name = "barrier-leaves-all", .what = "the same, any preemptions", .threads = 4,
+             .signals = 1, .late = 1,
              .arg = {ROLE(MEETS, 1), ROLE(LEAVES, 1), ROLE(MEETS, 1),
                      PARTIES(3) | ROLE(MEETS, 1)})},
     {BARRIER(.name = "barrier-signals", .what = "3 meet twice; a signal", .threads = 3,

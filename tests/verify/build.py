@@ -1,4 +1,4 @@
-"""Builds the explorer: the real files of csrc/primitives/ and csrc/wait/wait.c, and the scheduler."""
+"""Builds the explorer: the real files of csrc/primitives/ and others, and the scheduler."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def compiler() -> str | None:
 def build(
     folder: Path, csrc: Path = CSRC, sound: Path | None = None, changed: Iterable[str] = ()
 ) -> Path:
-    """The program, made in `folder`.  `sound`: a folder where it was built from sound code, of which
-    only those files differ; its scheduler and scenarios are used again in any case, so that a
+    """The program, made in `folder`.  `sound`: a folder where it was built from sound code, of
+    which only those files differ; its scheduler and scenarios are used again in any case, so that a
     fault in a header does not change what is asked."""
     folder.mkdir(parents=True, exist_ok=True)
     jobs = []

@@ -8,11 +8,11 @@ enum role { IDLE, WAITS, EARLY, TIMED, EARLY_TIMED, QUITS, NOTIFIES, SURVIVES };
 
 struct ghost {
     uint8_t entered, notified, given;
-    uint8_t place[VF_THREADS];  /* as which it entered, from 1 on */
-    uint8_t went[VF_THREADS];   /* was notified */
+    uint8_t place[VF_THREADS]; /* as which it entered, from 1 on */
+    uint8_t went[VF_THREADS];  /* was notified */
     uint8_t waits[VF_THREADS];
-    uint8_t owed, to_whom;      /* by the last notification: how many, bits of who waited */
-    uint8_t inside[16];         /* for each notification: how many had entered */
+    uint8_t owed, to_whom; /* by the last notification: how many, bits of who waited */
+    uint8_t inside[16];    /* for each notification: how many had entered */
     uint32_t ticket[VF_THREADS];
 };
 #define G ((struct ghost *)vf.ghost)
@@ -179,8 +179,7 @@ const vf_scenario vf_conds[] = {
     {COND(.name = "cond-2-11", .what = "2 wait; notified one by one", .threads = 3,
           .arg = {ROLE(WAITS, 0), ROLE(WAITS, 0), ROLE(NOTIFIES, 11)})},
     {COND(.name = "cond-timed", .what = "2 give up after 10 ms, one is notified", .threads = 3,
-          .jumps = 1,
-          .arg = {ROLE(EARLY_TIMED, 0), ROLE(EARLY_TIMED, 0), ROLE(NOTIFIES, 1)})},
+          .jumps = 1, .arg = {ROLE(EARLY_TIMED, 0), ROLE(EARLY_TIMED, 0), ROLE(NOTIFIES, 1)})},
     {COND(.name = "cond-timed-late", .what = "one gives up, one comes late", .threads = 3,
           .jumps = 1, .arg = {ROLE(EARLY_TIMED, 0), ROLE(WAITS, 0), ROLE(NOTIFIES, 11)})},
     {COND(.name = "cond-two-notifiers", .what = "2 wait, 2 notify", .threads = 4,
@@ -215,14 +214,14 @@ const vf_scenario vf_conds[] = {
     {COND(.name = "cond-kill-newcomer", .what = "the same, one is notified then", .threads = 4,
           .kills = 1, .slices = 1, .victims = 4,
           .arg = {ROLE(EARLY, 0), ROLE(WAITS, 0), ROLE(NOTIFIES, 1), ROLE(SURVIVES, 1)})},
-    {COND(.name = "cond-kill-waiter", .what = "a waiter is killed, all are notified",
-          .threads = 4, .kills = 1, .slices = 1, .victims = 1,
+    {COND(.name = "cond-kill-waiter", .what = "a waiter is killed, all are notified", .threads = 4,
+          .kills = 1, .slices = 1, .victims = 1,
           .arg = {ROLE(WAITS, 0), ROLE(EARLY, 0), ROLE(EARLY, 0), ROLE(SURVIVES, 9)})},
     {COND(.name = "cond-kill-leaver", .what = "one that gives up is killed", .threads = 4,
           .kills = 1, .slices = 1, .jumps = 1, .victims = 1, .late = 1,
           .arg = {ROLE(EARLY_TIMED, 0), ROLE(EARLY, 0), ROLE(NOTIFIES, 1), ROLE(SURVIVES, 9)})},
-    {COND(.name = "cond-3", .what = "3 come and go; 3 preemptions", .threads = 4,
-          .preemptions = 4, .jumps = 1, .late = 1,
+    {COND(.name = "cond-3", .what = "3 come and go; 3 preemptions", .threads = 4, .preemptions = 4,
+          .jumps = 1, .late = 1,
           .arg = {ROLE(WAITS, 0), ROLE(TIMED, 0), ROLE(WAITS, 0), ROLE(NOTIFIES, 12)})},
     {0},
 };

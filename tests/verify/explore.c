@@ -226,11 +226,16 @@ void vf_store(volatile void *at, int size, uint64_t value, int order) {
 }
 static uint64_t combine(uint64_t before, enum vf_rmw how, uint64_t value) {
     switch (how) {
-    case VF_ADD: return before + value;
-    case VF_SUB: return before - value;
-    case VF_AND: return before & value;
-    case VF_OR: return before | value;
-    default: return value;
+    case VF_ADD:
+        return before + value;
+    case VF_SUB:
+        return before - value;
+    case VF_AND:
+        return before & value;
+    case VF_OR:
+        return before | value;
+    default:
+        return value;
     }
 }
 uint64_t vf_rmw(volatile void *at, int size, enum vf_rmw how, uint64_t value, int order) {
@@ -524,8 +529,7 @@ static int wakes(choice *list, int n, int thread) {
     const vf_thread *t = &vf.threads[thread];
     unsigned asleep = 0;
     for (int i = 0; i < vf_what->threads; i++)
-        if (vf.threads[i].status == VF_ASLEEP && vf.threads[i].place == t->place)
-            asleep |= 1u << i;
+        if (vf.threads[i].status == VF_ASLEEP && vf.threads[i].place == t->place) asleep |= 1u << i;
     unsigned count = (unsigned)__builtin_popcount(asleep);
     if (t->wake >= count) return add(list, n, STEP, thread, asleep, 1);
     for (unsigned mask = 0; mask < 1u << VF_THREADS; mask++) {
@@ -791,15 +795,20 @@ static frame *push(void) {
 /* --- telling ------------------------------------------------------------------------------------ */
 
 static const char *const op_names[OPS] = {
-    "none",   "acquire", "try",    "release", "disown", "again",    "release-all", "restore",
-    "post",   "set",     "clear",  "wait",    "enter",  "leave",    "notify",      "arrive",
-    "trip",   "fail",    "withdraw", "abort", "reset",  "free"};
-static const char *const at_names[] = {"load",  "store", "change", "swap",  "sleep", "wake",
-                                       "back",  "pause", "guard",  "clock", "judge", "failed"};
+    "none", "acquire", "try",      "release", "disown", "again", "release-all", "restore",
+    "post", "set",     "clear",    "wait",    "enter",  "leave", "notify",      "arrive",
+    "trip", "fail",    "withdraw", "abort",   "reset",  "free"};
+static const char *const at_names[] = {"load", "store", "change", "swap",  "sleep", "wake",
+                                       "back", "pause", "guard",  "clock", "judge", "failed"};
 static const char *const cell_names[] = {"word",  "holder",  "again",   "born",
                                          "word2", "current", "tripped", "sleepers"};
-static const char *const kind_names[] = {"", "signal", "wakes for no reason", "KILLED",
-                                         "time passes", "a moment passes", "a handler runs"};
+static const char *const kind_names[] = {"",
+                                         "signal",
+                                         "wakes for no reason",
+                                         "KILLED",
+                                         "time passes",
+                                         "a moment passes",
+                                         "a handler runs"};
 
 static void tell_choice(choice c) {
     const vf_thread *t = &vf.threads[c.thread];

@@ -25,16 +25,28 @@
 enum vf_status { VF_UNBORN, VF_READY, VF_ASLEEP, VF_DONE, VF_DEAD };
 
 /* Where a thread stands: before which access or call. */
-enum vf_at { VF_LOAD, VF_STORE, VF_RMW, VF_CAS, VF_SLEEP, VF_WAKE, VF_BACK, VF_PAUSE, VF_GUARD,
-             VF_CLOCK, VF_JUDGE, VF_FAILED };
+enum vf_at {
+    VF_LOAD,
+    VF_STORE,
+    VF_RMW,
+    VF_CAS,
+    VF_SLEEP,
+    VF_WAKE,
+    VF_BACK,
+    VF_PAUSE,
+    VF_GUARD,
+    VF_CLOCK,
+    VF_JUDGE,
+    VF_FAILED
+};
 
 typedef struct vf_thread {
     unsigned char *sp;
     uint64_t id; /* altsem_self(): another process each, unless the scenario says otherwise */
     const volatile void *place; /* of the access, or what it sleeps on */
     int (*guard)(void);
-    int64_t until; /* asleep */
-    int64_t deadline; /* of what it does, if it has one: the clock may jump there */
+    int64_t until;            /* asleep */
+    int64_t deadline;         /* of what it does, if it has one: the clock may jump there */
     uint32_t token, tid, pid; /* in the word of a lock that it holds; as the kernel numbers it */
     uint32_t start[2];        /* of the process, and of the thread */
     uint32_t wake;
@@ -63,9 +75,10 @@ typedef struct vf_scenario {
     void (*body)(int me);
     void (*begin)(void);
     /* Each NULL if all is well. */
-    const char *(*step)(int me, int field, uint64_t before, uint64_t after); /* a word has changed */
-    const char *(*end)(void);   /* all have come to their ends, or are dead */
-    const char *(*stuck)(void); /* some have not, and nothing more will happen */
+    const char *(*step)(int me, int field, uint64_t before,
+                        uint64_t after); /* a word has changed */
+    const char *(*end)(void);            /* all have come to their ends, or are dead */
+    const char *(*stuck)(void);          /* some have not, and nothing more will happen */
     uint8_t kills, signals, spurious, jumps, ticks, weak, handlers;
     /* What a signal handler does, between any two accesses of whom it interrupts. */
     void (*handler)(int me);
@@ -94,9 +107,31 @@ extern const vf_scenario vf_locks[], vf_rlocks[], vf_sems[], vf_events[], vf_con
 
 int vf_me(void);
 /* What the thread does from now on, for traces and the table of steps; forgets its sleeps. */
-enum vf_op { OP_NONE, OP_ACQUIRE, OP_TRY, OP_RELEASE, OP_DISOWN, OP_AGAIN, OP_RELEASE_ALL,
-             OP_RESTORE, OP_POST, OP_SET, OP_CLEAR, OP_WAIT, OP_ENTER, OP_LEAVE, OP_NOTIFY,
-             OP_ARRIVE, OP_TRIP, OP_FAIL, OP_WITHDRAW, OP_ABORT, OP_RESET, OP_FREE, OPS };
+enum vf_op {
+    OP_NONE,
+    OP_ACQUIRE,
+    OP_TRY,
+    OP_RELEASE,
+    OP_DISOWN,
+    OP_AGAIN,
+    OP_RELEASE_ALL,
+    OP_RESTORE,
+    OP_POST,
+    OP_SET,
+    OP_CLEAR,
+    OP_WAIT,
+    OP_ENTER,
+    OP_LEAVE,
+    OP_NOTIFY,
+    OP_ARRIVE,
+    OP_TRIP,
+    OP_FAIL,
+    OP_WITHDRAW,
+    OP_ABORT,
+    OP_RESET,
+    OP_FREE,
+    OPS
+};
 void vf_op(enum vf_op op);
 /* Others may run here. */
 void vf_pause(void);

@@ -87,22 +87,22 @@ LOCKS = [
         (LOCK, "if (take(slot, seen, &waiting) == 0) return 0;",
          "if (announced ? take(slot, seen, &waiting) == 0 : altsem_fast_try(slot) == 0) return 0;"),
         (LOCK, "altsem_low(next), deadline);\n",
-         "altsem_low(next), deadline);\n"
-         "        if (!announced) announced = 1, altsem_announce(&slot->word);\n")),
+         ("altsem_low(next), deadline);\n"
+         "        if (!announced) announced = 1, altsem_announce(&slot->word);\n"))),
     _fault("Lock", "a waiter announces itself in two steps", "lock-3x1",
-        (WORD, "    return atomic_fetch_add_explicit(word, ALTSEM_WAITER, memory_order_relaxed) +"
-         " ALTSEM_WAITER;",
-         "    uint64_t next = altsem_load(word) + ALTSEM_WAITER;\n"
-         "    atomic_store_explicit(word, next, memory_order_relaxed);\n    return next;")),
+        (WORD, ("    return atomic_fetch_add_explicit(word, ALTSEM_WAITER, memory_order_relaxed) +"
+         " ALTSEM_WAITER;"),
+         ("    uint64_t next = altsem_load(word) + ALTSEM_WAITER;\n"
+         "    atomic_store_explicit(word, next, memory_order_relaxed);\n    return next;"))),
     _fault("Lock", "a release has read the waiters before its step", "lock-2x3",
         (FAST, "        waiters = seen & ~(uint64_t)UINT32_MAX;\n    } while",
          "    } while"),
         (FAST, "seen = altsem_load(&slot->word), waiters;\n    if (altsem_owner(seen) == 0)",
-         "seen = altsem_load(&slot->word), waiters = seen & ~(uint64_t)UINT32_MAX;\n"
-         "    if (altsem_owner(seen) == 0)"),
+         ("seen = altsem_load(&slot->word), waiters = seen & ~(uint64_t)UINT32_MAX;\n"
+         "    if (altsem_owner(seen) == 0)")),
         (FAST, "waiters ? waiters | ALTSEM_WOKEN | (seen & ALTSEM_HUNGRY) : 0",
-         "waiters ? (seen & ~(uint64_t)UINT32_MAX) | ALTSEM_WOKEN | (seen & ALTSEM_HUNGRY)"
-         " : seen & ~(uint64_t)UINT32_MAX")),
+         ("waiters ? (seen & ~(uint64_t)UINT32_MAX) | ALTSEM_WOKEN | (seen & ALTSEM_HUNGRY)"
+         " : seen & ~(uint64_t)UINT32_MAX"))),
     _fault("Lock", "a release reads the waiters after its step", "lock-freed",
         (FAST, "    if (__builtin_expect(waiters != 0, 0) && !(seen & ALTSEM_WOKEN))",
          "    if (altsem_high(altsem_load(&slot->word)) != 0 && !(seen & ALTSEM_WOKEN))")),
@@ -110,8 +110,8 @@ LOCKS = [
         (FAST, "    atomic_store_explicit(&slot->holder, 0, memory_order_relaxed);\n    do {",
          "    do {"),
         (FAST, "                          memory_order_release));\n    if (__builtin",
-         "                          memory_order_release));\n"
-         "    atomic_store_explicit(&slot->holder, 0, memory_order_relaxed);\n    if (__builtin")),
+         ("                          memory_order_release));\n"
+         "    atomic_store_explicit(&slot->holder, 0, memory_order_relaxed);\n    if (__builtin"))),
     _fault("Lock", "a release wakes nobody", "lock-2x3",
         (FAST, "!(seen & ALTSEM_WOKEN))\n        altsem_wake(segment, slot, ALTSEM_WORD, 1);",
          "!(seen & ALTSEM_WOKEN))\n        altsem_wake(segment, slot, ALTSEM_WORD, 0);")),
@@ -123,29 +123,30 @@ LOCKS = [
         (WORD, "return slept ? altsem_owner(word) == 0 : ((uint32_t)word & ~ALTSEM_WOKEN) == 0;",
          "return (void)slept, altsem_owner(word) == 0;")),
     _fault("Lock", "one that does not wait takes what is held", "lock-hungry-try",
-        (LOCK, "while (altsem_lock_takeable(seen, 1)) {\n        if (!altsem_step(&slot->word, &seen,"
-         " seen |",
-         "while (altsem_high(seen) || altsem_lock_takeable(seen, 1)) {\n"
-         "        if (!altsem_step(&slot->word, &seen, seen |")),
+        (LOCK, ("while (altsem_lock_takeable(seen, 1)) {\n"
+         "        if (!altsem_step(&slot->word, &seen,"
+         " seen |"),
+         ("while (altsem_high(seen) || altsem_lock_takeable(seen, 1)) {\n"
+         "        if (!altsem_step(&slot->word, &seen, seen |"))),
     _fault("Lock", "taken without comparing", "lock-2x3",
         (FAST, "if (altsem_step(&slot->word, &seen, seen | me->token, memory_order_acquire)) {",
          "if (atomic_fetch_or_explicit(&slot->word, me->token, memory_order_acquire), 1) {")),
     _fault("Lock", "a waiter reserves without comparing", "lock-hungry",
-        (LOCK, "if (next != seen && !altsem_step(&slot->word, &seen, next, memory_order_relaxed))"
-         " continue;",
-         "if (next & ~seen & ALTSEM_HUNGRY)\n"
+        (LOCK, ("if (next != seen && !altsem_step(&slot->word, &seen, next, memory_order_relaxed))"
+         " continue;"),
+         ("if (next & ~seen & ALTSEM_HUNGRY)\n"
          "            atomic_store_explicit(&slot->word, next, memory_order_relaxed);\n"
          "        else if (next != seen &&\n"
          "                 !altsem_step(&slot->word, &seen, next, memory_order_relaxed))\n"
-         "            continue;")),
+         "            continue;"))),
     _fault("Lock", "a waiter that takes it stays counted", "lock-2x3",
         (LOCK, "(ALTSEM_WOKEN | ALTSEM_HUNGRY)) - ALTSEM_WAITER;",
          "(ALTSEM_WOKEN | ALTSEM_HUNGRY));")),
     _fault("Lock", "a waiter that leaves stays counted", "lock-timed",
         (LOCK, "next -= ALTSEM_WAITER; /* HUNGRY stays", "/* HUNGRY stays")),
     _fault("Lock", "the lock is taken for the number alone", "rlock-twins",
-        (FAST, "altsem_owner(altsem_load(&slot->word)) == me->token &&\n"
-         "           altsem_load(&slot->holder) == me->id",
+        (FAST, ("altsem_owner(altsem_load(&slot->word)) == me->token &&\n"
+         "           altsem_load(&slot->holder) == me->id"),
          "altsem_owner(altsem_load(&slot->word)) == me->token")),
     _fault("Lock", "disowning forgets the waiters", "lock-disowned",
         (LOCK, "(seen & ~(uint64_t)UINT32_MAX) | (seen & (ALTSEM_WOKEN | ALTSEM_HUNGRY)) |",
@@ -192,7 +193,8 @@ SEMS = [
         (FAST, "if (__builtin_expect(altsem_high(seen) != 0, 0)) altsem_wake",
          "if (0) altsem_wake")),
     _fault("Semaphore", "a post has read the waiters before its step", "sem-2-1",
-        (FAST, "memory_order_release));\n    if (__builtin_expect(altsem_high(seen) != 0, 0)) altsem",
+        (FAST, ("memory_order_release));\n"
+         "    if (__builtin_expect(altsem_high(seen) != 0, 0)) altsem"),
          "memory_order_release));\n    if (waiting != 0) altsem"),
         (FAST, "    do {\n        /* HUNGRY makes",
          "    uint32_t waiting = altsem_high(seen);\n    do {\n        /* HUNGRY makes")),
@@ -206,8 +208,8 @@ SEMS = [
         (SEM, "altsem_withdraw(&slot->word); /*", "/*")),
     _fault("Semaphore", "a waiter sleeps without having looked again", "sem-2-1",
         (SEM, "result = altsem_sleep(segment, slot, ALTSEM_WORD, altsem_low(seen), deadline);",
-         "result = altsem_sleep(segment, slot, ALTSEM_WORD,"
-         " altsem_low(altsem_load(&slot->word)), deadline);")),
+         ("result = altsem_sleep(segment, slot, ALTSEM_WORD,"
+         " altsem_low(altsem_load(&slot->word)), deadline);"))),
     _fault("Semaphore", "the bound is looked at before the step", "sem-bound",
         (FAST, "} while (!altsem_step(&slot->word, &seen, seen + 1, memory_order_release));",
          "} while (seen = atomic_fetch_add_explicit(&slot->word, 1, memory_order_release), 0);")),
@@ -225,8 +227,8 @@ SEMS = [
          "atomic_store_explicit(&slot->word, next, memory_order_relaxed);")),
     _fault("Semaphore", "a waiter leaves without a last look", "sem-timed",
         (SEM, "        if (take(slot, seen, &waiting) == 0) return 0;",
-         "        if (result != 0) break;\n"
-         "        if (take(slot, seen, &waiting) == 0) return 0;")),
+         ("        if (result != 0) break;\n"
+         "        if (take(slot, seen, &waiting) == 0) return 0;"))),
     _fault("Semaphore", "a waiter that leaves stays counted", "sem-timed",
         (SEM, "altsem_withdraw(&slot->word); /*", "/*")),
     _fault("Semaphore", "a token is taken without comparing", "sem-hungry-try",
@@ -245,8 +247,8 @@ EVENTS = [
     _fault("Event", "a waiter announces itself after its sleep", "event-2-1",
         (EVENT, "    altsem_announce(&slot->word);\n    int result = 0;", "    int result = 0;"),
         (EVENT, "result = altsem_sleep(segment, slot, ALTSEM_WORD, now, deadline);\n",
-         "result = altsem_sleep(segment, slot, ALTSEM_WORD, now, deadline);\n"
-         "        altsem_announce(&slot->word);\n")),
+         ("result = altsem_sleep(segment, slot, ALTSEM_WORD, now, deadline);\n"
+         "        altsem_announce(&slot->word);\n"))),
     _fault("Event", "set() reads the waiters before its step", "event-2-1",
         (EVENT, "uint64_t seen = altsem_load(&slot->word), next;\n",
          "uint64_t seen = altsem_load(&slot->word), next, first = seen;\n"),
@@ -265,8 +267,8 @@ EVENTS = [
          "atomic_fetch_and_explicit(&slot->word, UINT32_MAX - 1, memory_order_acquire)")),
     _fault("Event", "clear() is two steps", "event-clear",
         (EVENT, "atomic_fetch_and_explicit(&slot->word, ~UINT64_C(1), memory_order_acquire)",
-         "atomic_store_explicit(&slot->word, altsem_load(&slot->word) & ~UINT64_C(1),"
-         " memory_order_relaxed)")),
+         ("atomic_store_explicit(&slot->word, altsem_load(&slot->word) & ~UINT64_C(1),"
+         " memory_order_relaxed)"))),
     _fault("Event", "set() does not release", "event-2-1",
         (EVENT, "while (!altsem_step(&slot->word, &seen, next, memory_order_release))",
          "while (!altsem_step(&slot->word, &seen, next, memory_order_relaxed))")),
@@ -284,10 +286,10 @@ CONDS = [
         (COND, "if (group_of(seen) != ticket || (*low & TOKENS) == 0) return -EAGAIN;",
          "if ((*low & TOKENS) == 0) return -EAGAIN;")),
     _fault("Condition", "tokens are published before the count", "cond-kill-newcomer",
-        (COND, "        } else if (swap(&slot->current, current, current - now)) {\n"
-         "            add_tokens(slot, group_of(current), now);\n",
-         "        } else if (add_tokens(slot, group_of(current), now),\n"
-         "                   swap(&slot->current, current, current - now)) {\n")),
+        (COND, ("        } else if (swap(&slot->current, current, current - now)) {\n"
+         "            add_tokens(slot, group_of(current), now);\n"),
+         ("        } else if (add_tokens(slot, group_of(current), now),\n"
+         "                   swap(&slot->current, current, current - now)) {\n"))),
     _fault("Condition", "tokens are published after the wake", "cond-2-1",
         (COND, "            add_tokens(slot, group_of(current), now);\n", ""),
         (COND, "            done += now;\n",
@@ -295,14 +297,14 @@ CONDS = [
     _fault("Condition", "tokens are published without a label", "cond-left-over",
         (COND, "of_group(group, group << 20 | n)", "of_group(group_of(seen), (uint32_t)seen + n)")),
     _fault("Condition", "the word is read after the count", "cond-late",
-        (COND, "    uint64_t seen = get(word);\n    for (;;) {\n"
-         "        uint64_t current = get(&slot->current);\n",
+        (COND, ("    uint64_t seen = get(word);\n    for (;;) {\n"
+         "        uint64_t current = get(&slot->current);\n"),
          "    for (;;) {\n        uint64_t current = get(&slot->current), seen = get(word);\n")),
     _fault("Condition", "members may leave while their group becomes the current one",
         "cond-timed",
         (COND, "swap(&slot->joining, joining, joining | CLOSED);",
-         "swap(&slot->current, current, joining),\n"
-         "            swap(&slot->joining, joining, of_group(group_of(joining) + 1, 0));")),
+         ("swap(&slot->current, current, joining),\n"
+         "            swap(&slot->joining, joining, of_group(group_of(joining) + 1, 0));"))),
     _fault("Condition", "whoever leaves does not look whether it was notified", "cond-timed",
         (COND, "if (take_notification(slot, ticket, &low) == 0) return 1;", "low = 0;")),
     _fault("Condition", "whoever leaves is taken off by a store", "cond-timed",
@@ -322,13 +324,13 @@ CONDS = [
     _fault("Condition", "a notification is counted twice", "cond-2-11",
         (COND, "done += now;", "done += now + 1;")),
     _fault("Condition", "newcomers join the group that is being notified", "cond-newcomer",
-        (COND, "    } while (!swap(&slot->joining, joining, joining + 1));\n"
-         "    *ticket = group_of(joining);",
-         "        uint64_t current = get(&slot->current);\n"
+        (COND, ("    } while (!swap(&slot->joining, joining, joining + 1));\n"
+         "    *ticket = group_of(joining);"),
+         ("        uint64_t current = get(&slot->current);\n"
          "        if (altsem_low(current) && swap(&slot->current, current, current + 1)) {\n"
          "            *ticket = group_of(current);\n            return 0;\n        }\n"
          "    } while (!swap(&slot->joining, joining, joining + 1));\n"
-         "    *ticket = group_of(joining);")),
+         "    *ticket = group_of(joining);"))),
     _fault("Condition", "a helper that comes late opens a group again", "cond-timed-late",
         (COND, "        swap(&slot->joining, joining, of_group(group + 1, 0));",
          "        atomic_store(&slot->joining, of_group(group + 1, 0));")),
@@ -340,33 +342,34 @@ BARRIERS = [
          "altsem_wake(segment, slot, ALTSEM_WORD, 1);")),
     _fault("Barrier", "the end of a generation wakes before its step", "barrier-2x3",
         (BARRIER, "    uint64_t word = (uint64_t)next << GENERATION_AT",
-         "    altsem_wake(segment, slot, ALTSEM_WORD, UINT32_MAX);\n"
-         "    uint64_t word = (uint64_t)next << GENERATION_AT"),
+         ("    altsem_wake(segment, slot, ALTSEM_WORD, UINT32_MAX);\n"
+         "    uint64_t word = (uint64_t)next << GENERATION_AT")),
         (BARRIER, "    altsem_wake(segment, slot, ALTSEM_WORD, UINT32_MAX);\n    return 1;",
          "    return 1;")),
     _fault("Barrier", "a waiter sleeps on what it has not looked at", "barrier-2x3",
-        (BARRIER, "            result = altsem_sleep(segment, slot, ALTSEM_WORD,"
-         " altsem_low(seen), deadline);\n        seen = get(slot);\n    }",
-         "            result = altsem_sleep(segment, slot, ALTSEM_WORD,"
-         " altsem_low(get(slot)), deadline);\n        seen = get(slot);\n    }")),
+        (BARRIER, ("            result = altsem_sleep(segment, slot, ALTSEM_WORD,"
+         " altsem_low(seen), deadline);\n        seen = get(slot);\n    }"),
+         ("            result = altsem_sleep(segment, slot, ALTSEM_WORD,"
+         " altsem_low(get(slot)), deadline);\n        seen = get(slot);\n    }"))),
     _fault("Barrier", "the generation has no outcome of its own", "barrier-timed",
         (BARRIER, "(*seen << 2 | how) & outcomes", "(*seen << 2) & outcomes")),
     _fault("Barrier", "all arrivals get the same index", "barrier-2x3",
         (BARRIER, "*index = count_of(seen);\n        *generation",
          "*index = 0;\n        *generation")),
     _fault("Barrier", "two arrive in one step", "barrier-3x2",
-        (BARRIER, "            if (altsem_step(&slot->word, &seen, seen + (UINT64_C(1) << COUNT_AT),"
-         "\n                            memory_order_acq_rel))\n                return 0;",
-         "            atomic_store(&slot->word, seen + (UINT64_C(1) << COUNT_AT));\n"
-         "            return 0;")),
+        (BARRIER, ("            if (altsem_step(&slot->word, &seen,"
+         " seen + (UINT64_C(1) << COUNT_AT),"
+         "\n                            memory_order_acq_rel))\n                return 0;"),
+         ("            atomic_store(&slot->word, seen + (UINT64_C(1) << COUNT_AT));\n"
+         "            return 0;"))),
     _fault("Barrier", "a timeout breaks a generation in which all have arrived",
         "barrier-timed-action",
-        (BARRIER, "            deadline = ALTSEM_FOREVER;\n"
-         "            if (result == -ETIMEDOUT) result = 0;\n",
+        (BARRIER, ("            deadline = ALTSEM_FOREVER;\n"
+         "            if (result == -ETIMEDOUT) result = 0;\n"),
          "            if (result == -ETIMEDOUT) return result;\n")),
     _fault("Barrier", "the death of the party that acts is not looked at", "barrier-kill-action",
-        (BARRIER, "            if (result == -EINTR && ended_by_death(segment, slot, seen))"
-         " result = 0;\n", "")),
+        (BARRIER, ("            if (result == -EINTR && ended_by_death(segment, slot, seen))"
+         " result = 0;\n"), "")),
     _fault("Barrier", "whoever acts is taken for dead", "barrier-signals-action",
         (BARRIER, "    return verdict.thread == ALTSEM_DEAD || is_another(slot, word, &verdict);",
          "    return verdict.thread != ALTSEM_DEAD || is_another(slot, word, &verdict);")),
@@ -376,11 +379,12 @@ BARRIERS = [
         (BARRIER, "if (generation_of(seen) != generation || !is_full(seen)) return -EPIPE;", "")),
     _fault("Barrier", "an abort wakes nobody", "barrier-abort",
         (BARRIER, "while (!is_broken(seen) && !end(segment, slot, &seen, BROKEN, 1)) continue;",
-         "while (!is_broken(seen) && !altsem_step(&slot->word, &seen,\n"
+         ("while (!is_broken(seen) && !altsem_step(&slot->word, &seen,\n"
          "           CLOSED | ((uint64_t)(generation_of(seen) + 1) << GENERATION_AT) | BROKEN,\n"
-         "           memory_order_acq_rel)) continue;")),
+         "           memory_order_acq_rel)) continue;"))),
     _fault("Barrier", "arriving does not release", "barrier-3x2",
-        (BARRIER, "seen + (UINT64_C(1) << COUNT_AT),\n                            memory_order_acq_rel",
+        (BARRIER, ("seen + (UINT64_C(1) << COUNT_AT),\n"
+         "                            memory_order_acq_rel"),
          "seen + (UINT64_C(1) << COUNT_AT),\n                            memory_order_acquire")),
     _fault("Barrier", "the last arrival does not acquire", "barrier-3x2",
         (BARRIER, "memory_order_acq_rel, memory_order_acquire))\n        return 0;",
@@ -391,25 +395,30 @@ BARRIERS = [
 ]  # fmt: skip
 
 ROBUSTS = [
-    _fault("robust Lock", "the owner is judged before SUSPECT is set, and nothing is looked at again",
+    _fault("robust Lock", "judged before SUSPECT is set, and nothing is looked at again",
         "robust-token",
-        (ROBUST, """    do { /* (a): also where SUSPECT stands already, to see what was done before */
-""", """    uint64_t id = altsem_load(&slot->holder);
-    if (!is_dead(segment, slot, token, id, &pid)) return -EAGAIN;
-    do {
+        (ROBUST, """ /* (a): also where SUSPECT stands already, to see what was done before */
+""", """ /* (a) */
 """),
         (ROBUST, "    uint64_t id = altsem_load(&slot->holder);\n    seen |= ALTSEM_SUSPECT;\n",
          "    seen |= ALTSEM_SUSPECT;\n"),
+        (ROBUST, "    if (token == 0 || token == ALTSEM_NOBODY) return -EAGAIN;\n",
+         ("    if (token == 0 || token == ALTSEM_NOBODY) return -EAGAIN;\n"
+         "    uint64_t id = altsem_load(&slot->holder);\n"
+         "    if (!is_dead(segment, slot, token, id, &pid)) return -EAGAIN;\n")),
         (ROBUST, "    if (id != 0 && !clear_holder(slot, id)) return -EAGAIN;       /* (c) */\n",
          "    clear_holder(slot, altsem_load(&slot->holder));\n"),
-        (ROBUST, "if (get_deaths(slot) != deaths || altsem_load(&slot->holder) != 0) return -EAGAIN;",
+        (ROBUST, ("if (get_deaths(slot) != deaths || altsem_load(&slot->holder) != 0)"
+         " return -EAGAIN;"),
          "(void)deaths;"),
-        (ROBUST, "    if (!is_dead(segment, slot, token, id, &pid)) return -EAGAIN; /* (b) */\n", "")),
+        (ROBUST, "    if (!is_dead(segment, slot, token, id, &pid)) return -EAGAIN; /* (b) */\n",
+         "")),
     _fault("robust Lock", "what is judged may be the name of the next owner", "rrobust-3",
-        (ROBUST, "    do { /* (a) again: else `id` may name the next owner, whose thread does not have"
+        (ROBUST, ("    do { /* (a) again: else `id` may name the next owner,"
+         " whose thread does not have"
          " this token */\n"
          "        if (altsem_owner(seen) != token || !(seen & ALTSEM_SUSPECT)) return -EAGAIN;\n"
-         "    } while (!altsem_step(&slot->word, &seen, seen, memory_order_acq_rel));\n", "")),
+         "    } while (!altsem_step(&slot->word, &seen, seen, memory_order_acq_rel));\n"), "")),
     _fault("robust Lock", "a release keeps SUSPECT", "robust-alive",
         (FAST, "waiters ? waiters | ALTSEM_WOKEN | (seen & ALTSEM_HUNGRY) : 0",
          "waiters ? waiters | ALTSEM_WOKEN | (seen & (ALTSEM_HUNGRY | ALTSEM_SUSPECT)) : 0")),
@@ -431,8 +440,8 @@ ROBUSTS = [
         (ROBUST, "int by_thread = id == 0 || altsem_slot_type(slot) == ALTSEM_RLOCK;",
          "int by_thread = id == 0;")),
     _fault("robust Lock", "the depth of the dead is inherited", "rrobust-2",
-        (ROBUST, "seen, next, memory_order_acq_rel));\n"
-         "    atomic_store_explicit(&slot->again, 0, memory_order_relaxed);",
+        (ROBUST, ("seen, next, memory_order_acq_rel));\n"
+         "    atomic_store_explicit(&slot->again, 0, memory_order_relaxed);"),
          "seen, next, memory_order_acq_rel));")),
     _fault("robust Lock", "a waiter does not look when its slice ends", "robust-2",
         (LOCK, "        if (result && altsem_lock_is_robust(slot) &&", "        if (0 &&")),
@@ -443,11 +452,11 @@ ROBUSTS = [
         (ROBUST, "~(uint64_t)(ALTSEM_WOKEN | ALTSEM_HUNGRY)) - ALTSEM_WAITER;",
          "~(uint64_t)(ALTSEM_WOKEN | ALTSEM_HUNGRY));")),
     _fault("robust Lock", "anybody may release it", "robust-stranger",
-        (ROBUST, "        if (altsem_id_process(id) != altsem_id_process(altsem_self()->id))"
-         " return -EPERM;\n", "")),
+        (ROBUST, ("        if (altsem_id_process(id) != altsem_id_process(altsem_self()->id))"
+         " return -EPERM;\n"), "")),
     _fault("robust Lock", "a death is not written down", "robust-2",
-        (ROBUST, "        atomic_store_explicit(&slot->died, (uint64_t)pid << PID_AT |"
-         " tid << TID_AT | origin_of(id),\n                              memory_order_relaxed);\n",
+        (ROBUST, ("        atomic_store_explicit(&slot->died, (uint64_t)pid << PID_AT |"
+         " tid << TID_AT | origin_of(id),\n                              memory_order_relaxed);\n"),
          "        (void)tid;\n")),
     _fault("robust Lock", "SUSPECT stays when it is taken over", "robust-2",
         (ROBUST, "next = (seen & ~(uint64_t)(token | ALTSEM_SUSPECT)) | me->token;",

@@ -1,8 +1,8 @@
 """Is every run of the explorer a run of a model?
 
-Both are graphs of states.  What can be seen of a step is how it changes the words; steps that change
-none are silent.  A run of the C is followed through the model, which may be in any of several states
-after what has been seen; if it can be in none, the model does not describe the C.
+Both are graphs of states.  What can be seen of a step is how it changes the words; steps that
+change none are silent.  A run of the C is followed through the model, which may be in any of
+several states after what has been seen; if it can be in none, the model does not describe the C.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def reachable(
 
 
 def first_difference(real: Graph, start: Hashable, model: Graph, begin: Hashable) -> list[Label]:
-    """[] if whatever can be seen of a run of the first can be seen of a run of the second; else what
+    """[] if whatever can be seen of a run of the first can be seen of one of the second; else what
     was seen of one that the second cannot follow."""
     closures: dict[Hashable, frozenset[Hashable]] = {}
 

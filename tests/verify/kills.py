@@ -11,15 +11,14 @@ from . import build, run
 
 SOURCE = build.HERE.parent / "core" / "kills.c"
 Row = tuple[str, int, int, int]  # call, instructions, kills, milliseconds
-# Of those that take long: a takeover looks into /proc, and a call that waits is watched closely.
-STRIDES = {"inherit": 29}
 
 
 def program(folder: Path) -> Path:
     made = folder / "kills"
     sources = [str(p) for p in build.CSRC.glob("*/*.c") if p.parent.name != "binding"]
     flags = ["-std=c11", "-O2", "-pthread", "-Wl,-z,now", f"-I{build.CSRC}"]
-    subprocess.run([build.compiler() or "cc", *flags, "-o", str(made), str(SOURCE), *sources], check=True)
+    compiler = build.compiler() or "cc"
+    subprocess.run([compiler, *flags, "-o", str(made), str(SOURCE), *sources], check=True)
     return made
 
 
@@ -28,7 +27,7 @@ def all_of_them(folder: Path) -> list[Row]:
     listed = subprocess.run([made], capture_output=True, text=True, check=True).stdout.split()
 
     def kill(name: str) -> Row:
-        stride = STRIDES.get(name, 3 if name.endswith("-waits") else 1)
+        stride = 3 if name.endswith("-waits") else 1  # what waits is watched closely, and slowly
         done = subprocess.run(
             [made, name, str(stride), "0"],
             env={**os.environ, "ALTSEM_KILLS_SECONDS": "900"},

@@ -1,8 +1,19 @@
 /* locks.c - scenarios of the binary lock, and of its recursive form. */
 #include "explore.h"
 
-enum role { NOBODY_ELSE, WAITS, TRIES, TIMED, TAKES_ONLY, FREES_ONLY, DISOWNS, LAST_FREES, RECURS,
-            LENDS, BOTH_FREE };
+enum role {
+    NOBODY_ELSE,
+    WAITS,
+    TRIES,
+    TIMED,
+    TAKES_ONLY,
+    FREES_ONLY,
+    DISOWNS,
+    LAST_FREES,
+    RECURS,
+    LENDS,
+    BOTH_FREE
+};
 #define ROLE(role, rounds) ((role) << 4 | (rounds))
 
 struct ghost {
@@ -263,8 +274,8 @@ const vf_scenario vf_locks[] = {
           .arg = {ROLE(WAITS, 2), ROLE(WAITS, 2)})},
     {LOCK(.name = "lock-kill", .what = "one is killed anywhere", .threads = 3, .kills = 1,
           .slices = 1, .arg = {ROLE(WAITS, 1), ROLE(WAITS, 1), ROLE(WAITS, 1)})},
-    {LOCK(.name = "lock-kill-hungry", .what = "the same, and they starve", .threads = 3,
-          .kills = 1, .slices = 1, .ticks = 1, .late = 1,
+    {LOCK(.name = "lock-kill-hungry", .what = "the same, and they starve", .threads = 3, .kills = 1,
+          .slices = 1, .ticks = 1, .late = 1,
           .arg = {ROLE(WAITS, 2), ROLE(WAITS, 1), ROLE(WAITS, 1)})},
     {LOCK(.name = "lock-4", .what = "4 take it; 2 preemptions", .threads = 4, .preemptions = 3,
           .late = 1, .arg = {ROLE(WAITS, 1), ROLE(WAITS, 1), ROLE(WAITS, 1), ROLE(WAITS, 1)})},
@@ -274,8 +285,8 @@ const vf_scenario vf_rlocks[] = {
     {LOCK(.primitive = "RLock", .name = "rlock-2", .what = "2 take it again and again",
           .threads = 2, .begin = begin_rlock, .arg = {ROLE(RECURS, 1), ROLE(RECURS, 1)})},
     {LOCK(.primitive = "RLock", .name = "rlock-twins",
-          .what = "of two PID namespaces, with the same number", .threads = 2,
-          .begin = begin_twins, .arg = {ROLE(RECURS, 1), ROLE(RECURS, 1)})},
+          .what = "of two PID namespaces, with the same number", .threads = 2, .begin = begin_twins,
+          .arg = {ROLE(RECURS, 1), ROLE(RECURS, 1)})},
     {LOCK(.primitive = "RLock", .name = "rlock-3", .what = "and a third that takes it once",
           .threads = 3, .begin = begin_rlock, .late = 1,
           .arg = {ROLE(RECURS, 1), ROLE(RECURS, 1), ROLE(WAITS, 1)})},

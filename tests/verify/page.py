@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from . import faults, kills, run
+from . import faults, run
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "verification.md"
 Found = tuple[faults.Fault, list[run.Outcome]]

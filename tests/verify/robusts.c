@@ -12,8 +12,8 @@ enum relation { STRANGERS, SAME_TOKEN, SAME_NUMBER, ONE_PROCESS };
 #define THEY(relation) ((relation) << 8)
 
 struct ghost {
-    uint8_t owner;  /* who holds it by the steps of the word, + 1; 0: nobody */
-    uint8_t named;  /* the owner has written who it is, and has not taken that away */
+    uint8_t owner; /* who holds it by the steps of the word, + 1; 0: nobody */
+    uint8_t named; /* the owner has written who it is, and has not taken that away */
     uint8_t holds[VF_THREADS], took_over[VF_THREADS], victim;
     uint8_t counted[VF_THREADS]; /* as waiting */
 };
@@ -175,8 +175,8 @@ static const char *stuck(void) {
     /* One that waits for a number, or for a death, which may never come. */
     int waits = 0;
     for (int i = 0; i < vf_what->threads; i++)
-        waits += !vf_over(i) && !vf.threads[i].unborn &&
-                 !(role_of(i) == TRIES && !vf_anyone_dead());
+        waits +=
+            !vf_over(i) && !vf.threads[i].unborn && !(role_of(i) == TRIES && !vf_anyone_dead());
     if (!waits) return NULL;
     if (G->owner && !vf_alive(G->owner - 1) && !may_be_taken_over(G->owner - 1)) return NULL;
     /* Killed while it had no name, and its token has come round: nothing can be proved. */
@@ -222,8 +222,9 @@ const vf_scenario vf_robust[] = {
             .victims = 1, .preemptions = 3,
             .arg = {ROLE(WAITS, 1), ROLE(WAITS, 1), ROLE(WAITS, 1),
                     ROLE(IS_BORN, 1) | THEY(SAME_TOKEN)})},
-    {ROBUST(.name = "robust-thread", .what = "2 threads of one process, and another process; one dies",
-            .threads = 3, .arg = {ROLE(WAITS, 1), ROLE(WAITS, 1), ROLE(WAITS, 1), THEY(ONE_PROCESS)})},
+    {ROBUST(.name = "robust-thread",
+            .what = "2 threads of one process, and another process; one dies", .threads = 3,
+            .arg = {ROLE(WAITS, 1), ROLE(WAITS, 1), ROLE(WAITS, 1), THEY(ONE_PROCESS)})},
     {RROBUST(.name = "rrobust-2", .what = "2 take it again, one is killed", .threads = 2,
              .arg = {ROLE(RECURS, 1), ROLE(RECURS, 1)})},
     {RROBUST(.name = "rrobust-3", .what = "3 take it, one is killed", .threads = 3,

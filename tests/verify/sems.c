@@ -5,7 +5,7 @@ enum role { IDLE, TAKES, POSTS, TRIES, TIMED, LAST_FREES, GUARDS };
 #define ROLE(role, rounds) ((role) << 4 | (rounds))
 
 struct ghost {
-    int8_t tokens;  /* as the steps of the word have it */
+    int8_t tokens; /* as the steps of the word have it */
     uint8_t posted, taken, inside;
 };
 #define G ((struct ghost *)vf.ghost)
@@ -28,8 +28,9 @@ static void post(void) {
     vf_op(OP_POST);
     int result = altsem_sem_post(VF_SEGMENT, VF_SLOT, BOUND);
     if (result == 0) G->posted++;
-    else VF_HOLDS((altsem_low(vf_word()) & ALTSEM_SEM_VALUE) == (uint32_t)BOUND,
-                  "refused below the bound");
+    else
+        VF_HOLDS((altsem_low(vf_word()) & ALTSEM_SEM_VALUE) == (uint32_t)BOUND,
+                 "refused below the bound");
     VF_HOLDS(result == 0 || result == -EOVERFLOW, "a wrong answer");
 }
 
@@ -89,8 +90,8 @@ static const char *step(int me, int field, uint64_t before, uint64_t after) {
     if (is - was > 1 || was - is > 1) return "tokens came or went";
     if (is > was && t->op != OP_POST) return "a token came without a post";
     if (is < was && t->op == OP_POST) return "a post took a token";
-    if (is < was && (before & ALTSEM_SEM_HUNGRY) && !t->slept && t->op == OP_ACQUIRE && !vf_late(me) &&
-        altsem_high(before) && was == 1)
+    if (is < was && (before & ALTSEM_SEM_HUNGRY) && !t->slept && t->op == OP_ACQUIRE &&
+        !vf_late(me) && altsem_high(before) && was == 1)
         return "took what was reserved";
     if (waiters > 1 || waiters < -1) return "the count of waiters has jumped";
     if (altsem_high(after) > (uint32_t)vf_what->threads) return "more waiters than threads";
@@ -105,7 +106,7 @@ static const char *end(void) {
 }
 static const char *stuck(void) {
     return altsem_low(vf_word()) & ALTSEM_SEM_VALUE ? "asleep, a token there, nobody to wake"
-                                                     : NULL;
+                                                    : NULL;
 }
 
 #define SEM(...)                                                                                   \
@@ -114,8 +115,9 @@ static const char *stuck(void) {
 const vf_scenario vf_sems[] = {
     {SEM(.name = "sem-2-1", .what = "2 take, one posts twice", .threads = 3,
          .arg = {ROLE(TAKES, 1), ROLE(TAKES, 1), ROLE(POSTS, 2), WORLD(9, 0)})},
-    {SEM(.name = "sem-model", .what = "2 take, one posts; HUNGRY, a signal", .threads = 3, .ticks = 1,
-         .signals = 1, .arg = {ROLE(TAKES, 1), ROLE(TAKES, 1), ROLE(POSTS, 1), WORLD(9, 0)})},
+    {SEM(.name = "sem-model", .what = "2 take, one posts; HUNGRY, a signal", .threads = 3,
+         .ticks = 1, .signals = 1,
+         .arg = {ROLE(TAKES, 1), ROLE(TAKES, 1), ROLE(POSTS, 1), WORLD(9, 0)})},
     {SEM(.name = "sem-1-2", .what = "one takes twice, 2 post", .threads = 3,
          .arg = {ROLE(TAKES, 2), ROLE(POSTS, 1), ROLE(POSTS, 1), WORLD(9, 0)})},
     {SEM(.name = "sem-signals", .what = "2 take, one posts twice; 2 signals", .threads = 3,
@@ -124,12 +126,11 @@ const vf_scenario vf_sems[] = {
          .ticks = 1, .preemptions = 5,
          .arg = {ROLE(TAKES, 2), ROLE(TAKES, 1), ROLE(POSTS, 3), WORLD(9, 0)})},
     {SEM(.name = "sem-hungry-all", .what = "the same, any preemptions", .threads = 3, .late = 1,
-         .ticks = 1,
-         .arg = {ROLE(TAKES, 2), ROLE(TAKES, 1), ROLE(POSTS, 3), WORLD(9, 0)})},
+         .ticks = 1, .arg = {ROLE(TAKES, 2), ROLE(TAKES, 1), ROLE(POSTS, 3), WORLD(9, 0)})},
     {SEM(.name = "sem-hungry-try", .what = "and one does not wait", .threads = 3, .ticks = 1,
          .arg = {ROLE(TAKES, 1), ROLE(TRIES, 1), ROLE(POSTS, 2), WORLD(9, 0)})},
-    {SEM(.name = "sem-timed", .what = "one gives up after 10 ms; a signal", .threads = 3, .jumps = 1,
-         .signals = 1,
+    {SEM(.name = "sem-timed", .what = "one gives up after 10 ms; a signal", .threads = 3,
+         .jumps = 1, .signals = 1,
          .arg = {ROLE(TAKES, 1), ROLE(TIMED, 1), ROLE(POSTS, 1), WORLD(9, 0)})},
     {SEM(.name = "sem-timed-out", .what = "2 give up, one token comes; a signal", .threads = 3,
          .jumps = 1, .signals = 1,
@@ -157,8 +158,8 @@ const vf_scenario vf_sems[] = {
          .arg = {ROLE(TAKES, 1), ROLE(TAKES, 1), ROLE(POSTS, 1), WORLD(9, 0)})},
     {SEM(.name = "sem-kill", .what = "one is killed anywhere", .threads = 3, .kills = 1,
          .slices = 1, .arg = {ROLE(TAKES, 1), ROLE(TAKES, 1), ROLE(POSTS, 2), WORLD(9, 0)})},
-    {SEM(.name = "sem-kill-hungry", .what = "the same, and they starve", .threads = 3,
-         .kills = 1, .slices = 1, .ticks = 1, .late = 1,
+    {SEM(.name = "sem-kill-hungry", .what = "the same, and they starve", .threads = 3, .kills = 1,
+         .slices = 1, .ticks = 1, .late = 1,
          .arg = {ROLE(TAKES, 1), ROLE(TAKES, 1), ROLE(POSTS, 3), WORLD(9, 0)})},
     {0},
 };

@@ -1,4 +1,4 @@
-"""The models of tests/core describe the C that ships: each run of the explorer is a run of theirs."""
+"""The models of tests/core describe the C: each run of the explorer is a run of theirs."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def seen_of_lock(change: Change) -> Label:
     return (change.thread, lock_word(change.after)) if change.cell == 0 else None
 
 
-def lock_model(rounds: int, wrong: model_lock.Faults = model_lock.Faults()) -> tuple[Graph, Any]:
+def lock_model(rounds: int) -> tuple[Graph, Hashable]:
     def steps(state: Any) -> Iterator[tuple[Label, Hashable]]:
         for number, thread in enumerate(state.threads):
             if number in state.asleep:
                 if thread.at == "nap":
                     yield None, model_lock.wake(state, number, 0)
             elif thread.at not in model_lock.ENDS:
-                for after in model_lock.step(state, number + 1, wrong):
+                for after in model_lock.step(state, number + 1, model_lock.Faults()):
                     yield None if after.word == state.word else (number, after.word), after
 
     start = model_lock.State(
