@@ -41,7 +41,7 @@ def test_a_step_is_the_same_whenever_it_is_taken(explorer: Path) -> None:
     said = {
         run.explore(explorer, s).said.rpartition(" ")[0]
         for s in run.scenarios(explorer)
-        if s.name == "lock-signals"
+        if s.name == "lock-3x1"
         for _ in range(2)
     }
     assert len(said) == 1

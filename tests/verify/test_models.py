@@ -162,7 +162,6 @@ def test_a_run_of_the_condition_is_a_run_of_its_model(explorer: Path, tmp_path: 
 
 WRONG = {
     "a waiter that takes it stays counted": "lock",
-    "WOKEN stays when a waiter takes it": "lock",
     "a waiter that leaves stays counted": "sem",
     "tokens are published before the count": "cond",
 }
