@@ -114,7 +114,6 @@ class Step:
             "--durations=15",
             *tests,
         ]
-        left_out = NOT_HERE if self.more else f"{NOT_HERE} or {LONG}"
         left_out = NOT_HERE if self.more else f"{NOT_HERE} or {LONG} or spawn or forkserver"
         command += ["-k", self.only or f"not ({left_out})"]
         return self.run(
@@ -147,9 +146,6 @@ class Step:
     def threads(self) -> bool:
         program = self.work / "threads"
         sources = [
-            str(p) for p in sorted(self.root.glob("csrc/*/*.c")) if p.parent.name != "binding"
-        ]
-        sources = [str(p) for p in sorted(self.root.glob("csrc/*/*.c")) if p.parent.name not in APART]
             str(p) for p in sorted(self.root.glob("csrc/*/*.c")) if p.parent.name not in APART
         ]
         command = [compiler(), "-std=c11", "-O1", "-g", *WARNINGS, *THREAD, "-pthread"]

@@ -122,7 +122,6 @@ def main() -> int:
     parser.add_argument(
         "--page", action="store_true", help="write the table of docs/reliability.md"
     )
-    parser.add_argument("--page", action="store_true", help="write the table of docs/reliability.md")
     parser.add_argument("--planted", action="store_true", help="with faults in the C")
     parser.add_argument("--inside", help=argparse.SUPPRESS)
     options = parser.parse_args()
