@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # Whose calls of acquire() are not what a warning is about.
 _NOT_THE_USERS = f"{__package__}.", "multiprocessing.", "multiprocess."
+# Those of them that know themselves whether they can go on (context/robust.py).
+_KNOW = ".queues", ".pool", f"{__package__}.context.robust"
 
 
 class OwnerDiedWarning(RuntimeWarning):
@@ -56,15 +58,26 @@ def death_of(lock: SemLock) -> Death | None:
 
 
 def tell(lock: SemLock, pid: int, tid: int, shown: bool) -> None:
-    """Called by the core, for whoever has just taken the lock."""
-    level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(
-        _NOT_THE_USERS
-    ):
+    """Called by the core, for whoever has just taken the lock.  What it raises has the lock given
+    back untold."""
+    level, frame, known = 2, sys._getframe(1), False
+    while frame.f_back is not None:
+        # Without a name is what multiprocessing.sharedctypes makes for the fields of a value.
+        module = frame.f_globals.get("__name__")
+        if module is not None and not module.startswith(_NOT_THE_USERS):
+            break
+        known = known or (module is not None and module.endswith(_KNOW))
         level, frame = level + 1, frame.f_back
-    warnings.warn(
-        f"the owner of this {type(lock).__name__.lstrip('_')} died while it held it "
-        f"({_death(pid, tid, shown)}); what it protects may be half done",
-        OwnerDiedWarning,
-        stacklevel=level,
-    )
+    try:
+        warnings.warn(
+            f"the owner of this {type(lock).__name__.lstrip('_')} died while it held it "
+            f"({_death(pid, tid, shown)}); what it protects may be half done",
+            OwnerDiedWarning,
+            stacklevel=level,
+        )
+    except OwnerDiedWarning as error:
+        # As an error it would lose a message, or have a pool start workers for ever: nobody there
+        # could say that all is well.
+        if not known:
+            raise
+        warnings.showwarning(error, OwnerDiedWarning, frame.f_code.co_filename, frame.f_lineno)

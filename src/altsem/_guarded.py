@@ -2,6 +2,7 @@
 robust: (module, class, name).  What belongs there: context/robust.py."""
 
 QUEUES = (
+    ("queues", "Queue", "_poll"),
     ("queues", "Queue", "_recv_bytes"),
     ("queues", "Queue", "_send_bytes"),
     ("queues", "Queue", "put"),

@@ -40,6 +40,12 @@ def tear(queue, inside):
     os.read(queue._reader.fileno(), 2)
     os.kill(os.getpid(), signal.SIGKILL)
 
+def die_with(lock, midway, inside):
+    lock.acquire()
+    lock._semlock._midway = midway
+    inside.set()
+    os.kill(os.getpid(), signal.SIGKILL)
+
 def start(work, *args):
     inside = CTX.Event()
     process = CTX.Process(target=work, args=(*args, inside))
@@ -146,6 +152,90 @@ for queue in (CTX.Queue(), CTX.SimpleQueue()):
     queue.close()
 """
     assert run(code).split() == ["torn", "torn", "torn"] * 2
+
+
+def test_a_torn_queue_is_not_taken_for_an_empty_one(run: Run) -> None:
+    """Whatever is asked first: by who has a timeout, and by who writes."""
+    code = """
+def try_now(queue):
+    return queue.get(False)
+def try_for_a_while(queue):
+    return queue.get(True, 0.01)
+def write(queue):
+    return queue.put("third")
+for first in (try_now, try_for_a_while, write):
+    queue = CTX.Queue()
+    reader = start(tear, queue)
+    queue.put("second")
+    end(reader, kill=False)
+    queue._reader.poll(60) and os.read(queue._reader.fileno(), 1000)
+    print(*(torn(each, queue) for each in (first, try_now, try_for_a_while, write)))
+    print(queue.empty())
+    queue.close()
+queue = CTX.SimpleQueue()
+reader = start(tear, queue)
+queue.put("second")
+end(reader, kill=False)
+print(torn(queue.put, "third"))
+"""
+    assert run(code).split() == [*["torn"] * 4, "True"] * 3 + ["torn"]
+
+
+def test_who_waits_with_a_timeout_is_told_of_a_writer_that_was_killed(run: Run) -> None:
+    """Also if it had not written anything yet."""
+    code = """
+queue = CTX.Queue()
+end(start(die_with, queue._wlock, True), kill=False)
+print(torn(queue.get, True, 30))
+"""
+    assert run(code).split() == ["torn"]
+
+
+def test_a_reader_that_is_midway_and_lives_is_left_alone_by_who_writes(run: Run) -> None:
+    code = """
+queue = CTX.Queue()
+queue._rlock.acquire()
+queue._rlock._semlock._midway = True
+queue.put("message")
+queue._rlock._semlock._midway = False
+queue._rlock.release()
+print(queue.get(True, 30))
+"""
+    assert run(code).split() == ["message"]
+
+
+def test_a_warning_that_is_an_error_is_only_shown_by_queues_and_pools(run: Run) -> None:
+    """Nobody could ever say there that it knows of the death."""
+    code = """
+def died(lock):
+    end(start(die_with, lock, False), kill=False)
+
+warnings.simplefilter("error")
+shown = []
+warnings.showwarning = lambda message, *where: shown.append(str(message)[:12])
+queue = CTX.Queue()
+died(queue._wlock)
+queue.put("message")
+died(queue._rlock)
+print(queue.get(True, 30))
+simple = CTX.SimpleQueue()
+died(simple._rlock), died(simple._wlock)
+simple.put("message")
+print(simple.get())
+print(len(shown), *set(shown))
+with CTX.Pool(1) as pool:
+    asleep(pool._pool[0])
+    os.kill(altsem._owner.owner_of(pool._inqueue._rlock._semlock).pid, signal.SIGKILL)
+    print(pool.map(square, range(2)))
+try:
+    lock = CTX.Lock()
+    died(lock)
+    lock.acquire()
+except altsem.OwnerDiedWarning:
+    print("error")
+"""
+    done = run("import altsem._owner\n" + code).splitlines()
+    assert done == ["message", "message", "4 the owner of", "[0, 1]", "error"]
 
 
 def test_a_small_message_is_whole_or_not_there(run: Run) -> None:

@@ -109,6 +109,13 @@ def test_a_warning_that_is_an_error_leaves_it_free_and_the_death_untold(lock: An
         pass
 
 
+def test_the_warning_is_of_who_reads_a_shared_value(lock: Any) -> None:
+    value = CTX.Value("i", 5, lock=lock)
+    pid = die_with(lock)
+    with told(pid):
+        assert value.value == 5
+
+
 def test_whoever_inherits_and_dies_is_told_in_its_turn(lock: Any) -> None:
     die_with(lock)
     pid = die_with(lock)

@@ -23,6 +23,7 @@ import functools
 import os
 import select
 import sys
+import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ WHOLE = getattr(select, "PIPE_BUF", 512) - 4
 def replacement(name: str, cls: str, before: Any) -> Any:
     """What belongs in one of the places of _guarded.py, where `before` is now (None: nothing)."""
     make: Any = {
+        "_poll": lambda _: _Bound("_poll", _polling),
         "_recv_bytes": lambda _: _Bound("_recv_bytes", _receiving),
         "_send_bytes": lambda _: _Bound("_send_bytes", _sending),
         "get": _simple_get,
@@ -92,6 +94,18 @@ def look(semlock: _core.SemLock | None) -> None:
             _check(semlock)
         finally:
             semlock.release()
+
+
+def look_at_readers(semlock: _core.SemLock | None) -> None:
+    """As look(), for writers.  It leaves the lock alone while a reader lives: get_nowait() takes one
+    that is held for an empty queue."""
+    if semlock is None or not semlock._midway:
+        return
+    from .. import _core
+
+    held = _core.holder(semlock)
+    if held is None or _core.judge(*held)[1] is False:
+        look(semlock)
 
 
 class _Watched:
@@ -145,6 +159,29 @@ def receive(reader: Any, semlock: _core.SemLock, writers: _core.SemLock | None) 
     return message
 
 
+def poll(
+    ready: Callable[[float], bool],
+    semlock: _core.SemLock,
+    writers: _core.SemLock | None,
+    timeout: float = 0.0,
+) -> bool:
+    """As reader.poll(), which is `ready`, with the lock of the readers in hand; empty() asks without
+    it, and is told what is there.
+
+    A queue that is torn must not look like an empty one: who gets with a timeout tries again.
+    """
+    if not semlock._is_mine():
+        return ready(timeout)
+    _check(semlock)
+    end = time.monotonic() + timeout
+    while not ready(min(timeout, SLICE)):
+        look(writers)
+        timeout = end - time.monotonic()
+        if timeout <= 0:
+            return False
+    return True
+
+
 def send(writer: Any, semlock: _core.SemLock, message: Any) -> None:
     """As writer.send_bytes(), with the lock of the writers in hand."""
     _check(semlock)
@@ -185,6 +222,13 @@ class _Bound:
         vars(queue).pop(self._name, None)
 
 
+def _polling(queue: Any, before: Any) -> Any:
+    semlock = _robust(queue._rlock)
+    if semlock is None:
+        return before
+    return functools.partial(poll, before, semlock, _robust(queue._wlock))
+
+
 def _receiving(queue: Any, before: Any) -> Any:
     semlock = _robust(queue._rlock)
     if semlock is None:
@@ -207,6 +251,7 @@ def _checked_put(before: Any) -> Any:
     @functools.wraps(before)
     def put(self: Any, *args: Any, **kwargs: Any) -> None:
         look(_robust(self._wlock))
+        look_at_readers(_robust(self._rlock))
         before(self, *args, **kwargs)
 
     return _marked(put)
@@ -238,6 +283,7 @@ def _simple_put(before: Any) -> Any:
         if semlock is None:
             before(self, obj)
             return
+        look_at_readers(_robust(self._rlock))
         message = _pickler(self).dumps(obj)
         with self._wlock:
             send(self._writer, semlock, message)
