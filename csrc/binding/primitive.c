@@ -1,7 +1,6 @@
 /* primitive.c - what all primitives share: a slot and its segment. */
 #include "binding/binding.h" /* Python.h must come first */
 
-
 /* A lost one that is made again may become a robust lock: what it said of its loss is left then, for
  * another thread may be reading it. */
 void primitive_set(Primitive *self, altsem_segment *segment, altsem_slot *slot) {
