@@ -97,8 +97,8 @@ def look(semlock: _core.SemLock | None) -> None:
 
 
 def look_at_readers(semlock: _core.SemLock | None) -> None:
-    """As look(), for writers.  It leaves the lock alone while a reader lives: get_nowait() takes one
-    that is held for an empty queue."""
+    """As look(), for writers.  It leaves the lock alone while a reader lives: get_nowait() takes
+    one that is held for an empty queue."""
     if semlock is None or not semlock._midway:
         return
     from .. import _core
@@ -165,8 +165,8 @@ def poll(
     writers: _core.SemLock | None,
     timeout: float = 0.0,
 ) -> bool:
-    """As reader.poll(), which is `ready`, with the lock of the readers in hand; empty() asks without
-    it, and is told what is there.
+    """As reader.poll(), which is `ready`, with the lock of the readers in hand; empty() asks
+    without it, and is told what is there.
 
     A queue that is torn must not look like an empty one: who gets with a timeout tries again.
     """
