@@ -8,7 +8,7 @@
 #include "altsem.h"
 #include "memory/segment.h"
 
-#define COLD_INLINE static inline __attribute__((noinline, cold, unused))
+#define COLD static __attribute__((noinline, cold, unused))
 
 /* Every primitive is this, and perhaps more.  __init__ may be called again while others use it: they
  * stay with the slot that they found, which is never given back then.  So each call reads both words
@@ -119,7 +119,7 @@ PyObject *module_shm_unlink(PyObject *module, PyObject *args, PyObject *kwargs);
 /* That of a robust lock; NULL for everything else.  Where it is being made again, without a GIL, the two
  * words may be of two calls, and what looks like a slot be what a lost one says: only a slot that lies
  * in the segment is one. */
-COLD_INLINE altsem_slot *robust_slot(PyObject *op) {
+COLD altsem_slot *robust_slot(PyObject *op) {
     Primitive *self = (Primitive *)op;
     altsem_segment *segment = __atomic_load_n(&self->segment, __ATOMIC_ACQUIRE);
     altsem_slot *slot = segment ? __atomic_load_n(&self->robust, __ATOMIC_RELAXED) : NULL;
@@ -136,7 +136,7 @@ static inline altsem_slot *any_slot(PyObject *primitive) {
     if (__builtin_expect(!any_slot(self), 0)) return raise_uninitialised(self)
 
 /* What a primitive is now; slot NULL: exception set. */
-COLD_INLINE Place place_without_slot(PyObject *self) {
+COLD Place place_without_slot(PyObject *self) {
     Place place;
     do {
         place.slot = robust_slot(self);
