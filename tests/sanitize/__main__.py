@@ -103,6 +103,7 @@ class Step:
 
     def pytest(self, tests: list[str], env: dict[str, str]) -> bool:
         """With the sanitizer's library in front of an interpreter that was built without it."""
+        # UndefinedBehaviorSanitizer writes to the standard error all the same: not captured.
         log = f"log_path={self.work}/report"
         command = [
             sys.executable,
@@ -111,6 +112,7 @@ class Step:
             "-q",
             "-p",
             "no:cacheprovider",
+            "-s",
             "--durations=15",
             *tests,
         ]
