@@ -54,7 +54,7 @@ def main(argv: list[str]) -> int:
         help="free a lock whose owner is proved dead, after asking; SEGMENT and OFFSET as shown",
     )
     options = parser.parse_args(argv)
-    if options.release:
+    if options.release is not None:
         return release(look(set(options.pid)), options.release)
     if options.watch:
         return _watch(options)
