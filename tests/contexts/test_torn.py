@@ -58,6 +58,9 @@ def end(process, kill=True):
         process.kill()
     process.join()
 
+def large(size):
+    return bytes(size)
+
 def square(number):
     return number * number
 
@@ -301,3 +304,22 @@ pool.terminate()
 pool.join()
 """
     assert run(code).split() == ["torn", "torn", "[]", "torn", "torn"]
+
+
+def test_a_pool_whose_results_are_torn_says_so_and_can_be_ended(run: Run) -> None:
+    """However soon its other threads see that it has failed."""
+    code = """
+pool = CTX.Pool(2)
+pool.map(square, range(3))
+notify = pool._change_notifier.put
+pool._change_notifier.put = lambda item: (notify(item), pool._task_handler.join(10))
+result = pool.apply_async(large, (10**8,))
+wait_until(lambda: pool._outqueue._wlock._semlock._midway)
+for worker in list(pool._pool):
+    worker.kill()
+print(torn(result.get), torn(pool.map, square, range(3)))
+pool.terminate()
+pool.join()
+print("ended")
+"""
+    assert run(code).split() == ["torn", "torn", "ended"]

@@ -334,12 +334,14 @@ def _fail(pool: Any, error: TornMessageError) -> None:
         raise TornMessageError(*error.args)
 
     pool._check_running = refuse
-    pool._worker_handler._state = "TERMINATE"  # no more workers, which would only go again
-    pool._change_notifier.put(None)
-    # terminate() sends a last result, and reads tasks so that nobody is stuck with one.
+    # terminate() sends a last result, and reads tasks so that nobody is stuck with one.  This comes
+    # first: the thread for tasks, which ends soon after the workers' one, sends a last result, too,
+    # and has to get on to telling the workers to go.
     pool._outqueue.put = lambda _: None
     reader = pool._inqueue._reader
     reader.recv = functools.partial(_drain, reader.fileno())
+    pool._worker_handler._state = "TERMINATE"  # no more workers, which would only go again
+    pool._change_notifier.put(None)
     for number, job in list(pool._cache.items()):
         _fail_job(job, error)
         pool._cache.pop(number, None)
