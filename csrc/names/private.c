@@ -4,7 +4,8 @@
  * name.  It is opened without following a symbolic link.  Then the descriptor is checked, not the
  * path: it must be owned by this user, and closed to all others.  Anything else is an error.  It is
  * not repaired, and not skipped: to go on with the next candidate would let another user decide
- * where our files are.  Files are checked in the same way.
+ * where our files are.  Files are checked in the same way, but for the mode of shared memory: that is
+ * the program's own, which may have set it with fchmod(), and nobody else comes past the directory.
  *
  * The directory is removed with its last file, so that nothing is left behind.  A process that has
  * just opened it to create a file finds it removed, and creates it again.
@@ -31,6 +32,26 @@ static int path_of(const char *candidate, char path[PATH_MAX]) {
 
 enum { RETRIES = 100 }; /* each time another process may remove the directory meanwhile */
 
+static int open_directory(const char *path) {
+    return open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+/* Opens the directory that was just made, of which the umask has cleared even this user's bits: as
+ * it is nobody but root could ever open it.  They are given by a descriptor, not by the path. */
+static int open_cleared(const char *path) {
+#ifdef O_PATH
+    struct stat status;
+    char link[32];
+    int fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0) {
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        if (fstat(fd, &status) == 0 && status.st_uid == geteuid()) chmod(link, 0700);
+        close(fd);
+    }
+#endif
+    return open_directory(path);
+}
+
 int altsem_private_directory(const char *candidate, int create) {
     char path[PATH_MAX];
     if (path_of(candidate, path) != 0) return -ENAMETOOLONG;
@@ -40,7 +61,8 @@ int altsem_private_directory(const char *candidate, int create) {
         made = create && mkdir(path, 0700) == 0;
         /* EPERM is what filesystems without directories return; here it means "not private". */
         if (create && !made && errno != EEXIST) return errno == EPERM ? -EACCES : -errno;
-        fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        fd = open_directory(path);
+        if (made && fd < 0 && errno == EACCES) fd = open_cleared(path);
     } while (create && fd < 0 && errno == ENOENT && --tries > 0);
     if (fd < 0) {
         /* A link, a file, or a directory that we cannot open: something has the name, and it is not
@@ -120,7 +142,8 @@ int altsem_private_remove(const altsem_private *directory, void *file) {
     return unlinkat(directory->fd, file, 0) == 0 ? 0 : -errno;
 }
 
-int altsem_private_open(const altsem_private *directory, const char *file, int flags) {
+static int open_unless(mode_t refused, const altsem_private *directory, const char *file,
+                       int flags) {
     /* O_NONBLOCK: to open a FIFO would block. */
     int fd = openat(directory->fd, file, flags | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
     if (fd < 0) return errno == EISDIR || errno == ENXIO ? -EBADMSG : -errno;
@@ -128,10 +151,18 @@ int altsem_private_open(const altsem_private *directory, const char *file, int f
     int error = 0;
     if (fstat(fd, &status) != 0) error = -errno;
     else if (!S_ISREG(status.st_mode)) error = -EBADMSG;
-    else if (status.st_uid != geteuid() || (status.st_mode & 077) != 0) error = -EPERM;
+    else if (status.st_uid != geteuid() || (status.st_mode & refused) != 0) error = -EPERM;
     if (error == 0) return fd;
     close(fd);
     return error;
+}
+
+int altsem_private_open(const altsem_private *directory, const char *file, int flags) {
+    return open_unless(077, directory, file, flags);
+}
+
+int altsem_private_open_fd(const altsem_private *directory, const char *file, int flags) {
+    return open_unless(0, directory, file, flags);
 }
 
 /* --- files that are complete before they have their names --------------------------------------- */

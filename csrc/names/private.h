@@ -29,6 +29,8 @@ int altsem_private_remove(const altsem_private *directory, void *file);
 /* Opens a regular file that only this user can use, not following a symbolic link, close-on-exec.
  * A descriptor, or -EBADMSG no regular file, -EPERM others can use it, -ELOOP a symbolic link. */
 int altsem_private_open(const altsem_private *directory, const char *file, int flags);
+/* The same for a file of which the program has the descriptor, so that the mode is its own. */
+int altsem_private_open_fd(const altsem_private *directory, const char *file, int flags);
 /* Makes a file that is complete before it has its name.  `fill` puts into it, by its descriptor, what
  * belongs there: 0 or -errno; `undo`, which may be NULL, takes back what that did outside of the file.
  * Both may be called twice.  0, or -EEXIST: that name is taken. */

@@ -19,7 +19,7 @@ struct opening {
 static int open_in(const altsem_private *directory, void *argument) {
     struct opening *it = argument;
     /* O_NONBLOCK, which it sets, has no effect on a regular file. */
-    return altsem_private_open(directory, it->file, it->flags);
+    return altsem_private_open_fd(directory, it->file, it->flags);
 }
 
 int altsem_shm_open(const char *name, int flags) {

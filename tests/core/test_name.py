@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -495,16 +496,25 @@ def test_a_name_is_found_wherever_it_is(
     assert everything(kit, "m") == (OK, OK, EEXIST, OK)
 
 
-def test_an_umask_takes_nothing_away(kit: Kit, home: Path, crew: Crew) -> None:
+def test_an_umask_takes_nothing_away(kit: Kit, crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor from who is not root, who cannot open what its umask has closed."""
+
     def work() -> tuple[Any, ...]:
+        if os.getuid() == 0:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+        home = Path(folder, f"altsem-{os.getuid()}")
         os.umask(0o777)
         error, _ = create(kit, "n")
         modes = [path.stat().st_mode & 0o7777 for path in (home, home / "sem.n")]
         return error, modes, kit.named("open", "n", SEM)[0], call(kit, "unlink", "n")
 
-    if os.getuid() != 0:
-        pytest.skip("only root opens what its umask has closed")
-    assert crew.child(work).result() == (OK, [0o700, 0o600], OK, OK)
+    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as folder:
+        os.chmod(folder, 0o777)
+        monkeypatch.setenv("ALTSEM_DIR", folder)
+        assert crew.child(work).result() == (OK, [0o700, 0o600], OK, OK)
+        assert os.listdir(folder) == []
 
 
 def test_no_descriptor_left_is_not_taken_for_a_strange_directory(
@@ -590,6 +600,32 @@ def test_named_memory_that_could_not_be_read_is_refused(
     assert kit.lib.altsem_shm_unlink(b"there") == OK
 
 
+@pytest.mark.parametrize("mode", [0o644, 0o666, 0o777])
+def test_named_memory_is_opened_whatever_mode_the_program_has_given_it(
+    kit: Kit, made: Path, mode: int
+) -> None:
+    """By fchmod(), as Boost.Interprocess does with all that it makes."""
+    fd = shm(kit, "n", os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    os.fchmod(fd, mode)
+    for flags in (os.O_RDONLY, os.O_RDWR, os.O_RDWR | os.O_CREAT):
+        again = shm(kit, "n", flags)
+        assert again >= 0
+        assert os.path.sameopenfile(fd, again)
+        os.close(again)
+    assert os.fstat(fd).st_mode & 0o7777 == mode
+    os.close(fd)
+    assert kit.lib.altsem_shm_unlink(b"n") == OK
+
+
+@root_only
+def test_named_memory_of_somebody_else_is_refused(kit: Kit, made: Path) -> None:
+    (made / "shm.n").touch(mode=0o666)
+    os.chown(made / "shm.n", 65534, 65534)
+    for flags in (os.O_RDONLY, os.O_RDWR, os.O_RDWR | os.O_CREAT):
+        assert shm(kit, "n", flags) == EPERM
+    assert kit.lib.altsem_shm_unlink(b"n") == OK
+
+
 def test_hostile_named_memory_is_refused(kit: Kit, made: Path) -> None:
     for name in ("", "a/b"):
         assert shm(kit, name, os.O_RDWR) == EINVAL
@@ -597,12 +633,10 @@ def test_hostile_named_memory_is_refused(kit: Kit, made: Path) -> None:
     assert shm(kit, "x" * 300, os.O_RDWR) == ENAMETOOLONG
     place_symlink(made / "shm.link")
     os.mkfifo(made / "shm.fifo")
-    (made / "shm.open").touch(mode=0o644)
-    for name, error in (("link", ELOOP), ("fifo", EBADMSG), ("open", EPERM)):
+    for name, error in (("link", ELOOP), ("fifo", EBADMSG)):
         for flags in (os.O_RDONLY, os.O_RDWR, os.O_RDWR | os.O_CREAT):
             assert shm(kit, name, flags) == error
         assert shm(kit, name, os.O_RDWR | os.O_CREAT | os.O_EXCL) == EEXIST
-        expected = OK if name == "open" else EBADMSG
-        assert kit.lib.altsem_shm_unlink(name.encode()) == expected
+        assert kit.lib.altsem_shm_unlink(name.encode()) == EBADMSG
     for path in made.iterdir():
         path.unlink()
