@@ -223,10 +223,18 @@ static int as_theirs(int error) {
     }
 }
 
+/* Whether neither has the name, which nobody wanted to make.  A directory that ours refuses may be
+ * another user's, who knows where it is looked for: where the system's place works, he must not turn
+ * its answer into an error. */
+static int is_nowhere(int theirs, int ours) {
+    if (ours == -ENOENT) return 1;
+    return ours == -EPERM && theirs == ENOENT && access(SHM, W_OK | X_OK) == 0;
+}
+
 /* Of what ours says after the system's own has failed with `theirs`, because of its place: if ours
  * has no place either, it is for the system to complain. */
 static int either(int theirs, int ours, int create) {
-    if (ours == -ENOENT && !create) return ENOENT;
+    if (!create && is_nowhere(theirs, ours)) return ENOENT;
     switch (ours) {
     case -ENOENT:
     case -EACCES:
@@ -327,10 +335,10 @@ static int unlink_either(int which, const char *prefix, const char *name, const 
     enum decision decision = decide(name, part);
     if (decision != OURS) result = system_unlink(which, name);
     if (decision == THEIRS_FIRST && result != 0 && is_of_the_place(errno, prefix, name)) {
-        int error = ours(name);
+        int theirs = errno, error = ours(name);
         result = error ? -1 : 0;
         /* What is nowhere cannot be removed, whatever is wrong with the system's place. */
-        if (error) errno = error == -ENOENT ? ENOENT : as_theirs(error);
+        if (error) errno = is_nowhere(theirs, error) ? ENOENT : as_theirs(error);
     } else if (decision == OURS) {
         int error = ours(name);
         result = error ? -1 : 0;

@@ -276,6 +276,18 @@ def test_a_directory_that_others_can_write_to_is_refused(beds: Beds) -> None:
     assert agent("shm_open", NAME, "wcx", EVERYBODY) == "EACCES"
 
 
+def test_where_the_system_works_a_strange_directory_changes_no_error(beds: Beds) -> None:
+    path = beds.folder / f"altsem-{os.geteuid()}"
+    path.mkdir()
+    path.chmod(0o777)
+    agent = beds()
+    assert agent("sem_open", NAME, "", 0, 0) == agent("shm_open", NAME, "w", 0) == "ENOENT"
+    assert agent("sem_unlink", NAME) == agent("shm_unlink", NAME) == "ENOENT"
+    assert agent("sem_open", NAME, "cx", EVERYBODY, 1) == 0
+    assert isinstance(agent("shm_open", NAME, "wcx", EVERYBODY), int)
+    assert agent("sem_unlink", NAME) == agent("shm_unlink", NAME) == 0
+
+
 def test_memory_that_does_not_fit_is_an_error_when_it_is_sized(beds: Beds) -> None:
     """Ours lies in the bed's own small place here, so that it is full of its own."""
     folder = "/dev/shm"
