@@ -58,7 +58,7 @@ static inline void use_lock(altsem_segment *segment, altsem_slot *slot, uint8_t 
         altsem_lock_disown(slot);
         break;
     case 6:
-        altsem_lock_is_mine(slot) && altsem_rlock_again(slot);
+        if (altsem_lock_is_mine(slot)) altsem_rlock_again(slot);
         break;
     case 7:
         altsem_rlock_release(segment, slot);

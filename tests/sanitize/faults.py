@@ -92,9 +92,11 @@ FAULTS = (
         "a barrier that publishes nothing",
         "primitives/barrier.c",
         "broken ? word | CLOSED : word,\n"
-        "                                                 memory_order_acq_rel,",
+        "                                                 memory_order_acq_rel, "
+        "memory_order_acquire))",
         "broken ? word | CLOSED : word,\n"
-        "                                                 memory_order_relaxed,",
+        "                                                 memory_order_relaxed, "
+        "memory_order_relaxed))",
         TSAN,
         "futex",
     ),
