@@ -20,9 +20,9 @@ from core.crew import load
 T = TypeVar("T")
 
 CDEF = """
-typedef struct { int interrupted; uint64_t id, id_in_handler; uint32_t tid_in_handler; } answer;
+typedef struct { int interrupted; uint64_t id, id_in_handler; uint32_t token_in_handler; } answer;
 answer introduced(int at, int fence);
-typedef struct { uint64_t id; uint32_t tid; int reached, known; } fenced;
+typedef struct { uint64_t id; uint32_t token; int reached, known; } fenced;
 fenced at_the_fence(void);
 """
 SOURCE = """
@@ -40,8 +40,8 @@ static void fence(void);
 #include "process/proc.c"
 #include "process/owner.c"
 
-typedef struct { int interrupted; uint64_t id, id_in_handler; uint32_t tid_in_handler; } answer;
-typedef struct { uint64_t id; uint32_t tid; int reached, known; } fenced;
+typedef struct { int interrupted; uint64_t id, id_in_handler; uint32_t token_in_handler; } answer;
+typedef struct { uint64_t id; uint32_t token; int reached, known; } fenced;
 static _Thread_local int steps_left, at_fence, busy;
 static _Thread_local answer seen;
 static _Thread_local fenced what;
@@ -49,7 +49,7 @@ static _Thread_local fenced what;
 static void handler(void) {
     busy = seen.interrupted = 1;
     const altsem_thread *me = altsem_self();
-    seen.id_in_handler = me->id, seen.tid_in_handler = me->tid;
+    seen.id_in_handler = me->id, seen.token_in_handler = me->token;
     busy = 0;
 }
 static int after_step(int done) {
@@ -58,7 +58,7 @@ static int after_step(int done) {
 }
 static void fence(void) {
     if (!busy && !what.reached)
-        what = (fenced){altsem_me.id, altsem_me.tid, 1,
+        what = (fenced){altsem_me.id, altsem_me.token, 1,
                         altsem_me.generation == altsem_generation()};
     if (at_fence && !busy) at_fence = 0, handler();
 }
@@ -106,12 +106,12 @@ def test_a_handler_finds_the_thread_to_be_who_it_is_afterwards(module: ModuleTyp
     moments = [(1, 0), (1, 0), (0, 1)]
     interrupted = [in_a_thread(lambda m=moment: lib.introduced(*m)) for moment in moments]  # type: ignore[misc]
     for told in interrupted:
-        assert told.interrupted and told.tid_in_handler
+        assert told.interrupted and told.token_in_handler
         assert told.id == told.id_in_handler != 0
     assert len({told.id for told in interrupted}) == len(interrupted)
 
 
 def test_a_thread_is_taken_for_known_only_when_all_of_it_is_written(module: ModuleType) -> None:
     told = in_a_thread(module.lib.at_the_fence)
-    assert told.reached and told.id and told.tid
+    assert told.reached and told.id and told.token
     assert not told.known
