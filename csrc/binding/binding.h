@@ -8,6 +8,7 @@
 #include "altsem.h"
 #include "memory/segment.h"
 
+/* Kept out of what is hot. */
 #define COLD static __attribute__((noinline, cold, unused))
 
 /* Every primitive is this, and perhaps more.  __init__ may be called again while others use it: they
@@ -49,9 +50,10 @@ PyObject *raise_create(int error, const char *what);    /* a primitive could not
 PyObject *raise_named(int error, const char *name);     /* a named semaphore */
 PyObject *raise_attach(int error);                      /* a segment was refused */
 PyObject *raise_sleep(int error);                       /* no means to sleep were to be had */
-PyObject *raise_too_many(void);                         /* a release that is one too many */
-PyObject *raise_not_mine(void);                         /* a recursive lock of another thread */
-PyObject *raise_uninitialised(PyObject *self);          /* no slot: never made, or lost */
+/* A release that is one too many; of a recursive lock of another thread. */
+__attribute__((cold)) PyObject *raise_too_many(void);
+__attribute__((cold)) PyObject *raise_not_mine(void);
+PyObject *raise_uninitialised(PyObject *self); /* no slot: never made, or lost */
 
 /* arguments.c */
 int parse_timeout(PyObject *timeout, double *seconds); /* 1 a number, 0 None, -1 exception set */
@@ -69,6 +71,10 @@ void primitive_set(Primitive *self, altsem_segment *segment, altsem_slot *slot);
 int primitive_make(Primitive *self, int type, int64_t value, int64_t maxvalue, const char *what);
 PyObject *primitive_new(PyTypeObject *type, PyObject *args, PyObject *kwargs);
 void primitive_drop(Primitive *self);
+/* Whether an argument is of the type; 0: exception set, which says that it is not `what`. */
+int primitive_is(PyObject *object, PyTypeObject *type, const char *what);
+/* The same, and what it is now; slot NULL: exception set. */
+Place primitive_in(PyObject *object, PyTypeObject *type, const char *what);
 void primitive_dealloc(PyObject *self);
 extern PyType_Spec primitive_spec;
 

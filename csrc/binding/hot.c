@@ -9,7 +9,6 @@
 #include <errno.h>
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
-#define RARELY static __attribute__((noinline, cold))
 
 ALWAYS_INLINE int try_it(SemLock *self, altsem_slot *slot, int type) {
     if (type == ALTSEM_LOCK || type == ALTSEM_RLOCK) return altsem_fast_try(slot);
@@ -31,7 +30,7 @@ static int take_again(SemLock *self, altsem_slot *slot) {
 }
 
 /* For one that does not wait: the first try refuses what is reserved for those who do. */
-RARELY PyObject *try_again(SemLock *self) {
+COLD PyObject *try_again(SemLock *self) {
     int result;
     if (is_counting(self)) {
         result = altsem_sem_try(slot_of(self));
@@ -43,7 +42,7 @@ RARELY PyObject *try_again(SemLock *self) {
 }
 
 /* What the first try did not get: True, False, or NULL with an exception. */
-RARELY PyObject *acquire_slowly(SemLock *self, int64_t deadline) {
+COLD PyObject *acquire_slowly(SemLock *self, int64_t deadline) {
     int result;
     if (deadline == ALTSEM_NOW) return try_again(self);
     PLACE((PyObject *)self);
@@ -58,8 +57,8 @@ RARELY PyObject *acquire_slowly(SemLock *self, int64_t deadline) {
     return result == -EINTR ? NULL : raise_sleep(result);
 }
 
-RARELY PyObject *acquire_with_arguments(SemLock *self, PyObject *const *args, Py_ssize_t nargs,
-                                        PyObject *kwnames) {
+COLD PyObject *acquire_with_arguments(SemLock *self, PyObject *const *args, Py_ssize_t nargs,
+                                      PyObject *kwnames) {
     PyObject *block = Py_True, *timeout = Py_None;
     double seconds;
     READY((PyObject *)self);
@@ -81,15 +80,14 @@ RARELY PyObject *acquire_with_arguments(SemLock *self, PyObject *const *args, Py
     return acquire_slowly(self, limited ? altsem_deadline_in(seconds) : ALTSEM_FOREVER);
 }
 
-RARELY PyObject *acquire_again_or_slowly(SemLock *self) {
+COLD PyObject *acquire_again_or_slowly(SemLock *self) {
     int again = take_again(self, SLOT_OF(self));
     if (again) return again > 0 ? PyBool_FromLong(1) : NULL;
     return acquire_slowly(self, ALTSEM_FOREVER);
 }
 
 /* No slot: it has none, or is robust. */
-RARELY PyObject *acquire_unplain(PyObject *op) { return robust_acquire(op, ALTSEM_FOREVER); }
-RARELY PyObject *release_unplain(PyObject *op) { return robust_release(op); }
+COLD PyObject *acquire_unplain(PyObject *op) { return robust_acquire(op, ALTSEM_FOREVER); }
 
 ALWAYS_INLINE PyObject *acquire_as(PyObject *op, int type) {
     altsem_slot *slot = SLOT_OF(op);
@@ -101,13 +99,9 @@ ALWAYS_INLINE PyObject *acquire_as(PyObject *op, int type) {
     return acquire_again_or_slowly(self);
 }
 
-RARELY PyObject *too_many(void) { return raise_too_many(); }
-
-RARELY PyObject *not_mine(void) { return raise_not_mine(); }
-
 /* A recursive mutex on a counting slot: natively its bound is not looked at. */
-RARELY PyObject *release_recursive_counting(SemLock *self) {
-    if (!semlock_is_mine(self)) return not_mine();
+COLD PyObject *release_recursive_counting(SemLock *self) {
+    if (!semlock_is_mine(self)) return raise_not_mine();
     PLACE((PyObject *)self);
     /* Counted before it is given back: whoever gets the token counts itself then. */
     if (count_add(self, -1) == 1 &&
@@ -120,17 +114,17 @@ RARELY PyObject *release_recursive_counting(SemLock *self) {
 
 ALWAYS_INLINE PyObject *release_as(PyObject *op, int type) {
     altsem_slot *slot = SLOT_OF(op);
-    if (__builtin_expect(!slot, 0)) return release_unplain(op);
+    if (__builtin_expect(!slot, 0)) return robust_release(op);
     SemLock *self = (SemLock *)op;
     /* Without a GIL, and in a race with another __init__, it may be the segment of another slot: a
      * wake-up that goes astray then is one that the waiter does without for a second. */
     altsem_segment *segment = self->base.segment;
     if (type == ALTSEM_LOCK) {
-        if (altsem_fast_release(segment, slot) != 0) return too_many();
+        if (altsem_fast_release(segment, slot) != 0) return raise_too_many();
     } else if (type == ALTSEM_RLOCK) {
-        if (altsem_fast_rlock_release(segment, slot) != 0) return not_mine();
+        if (altsem_fast_rlock_release(segment, slot) != 0) return raise_not_mine();
     } else if (type == ALTSEM_SEM) {
-        if (altsem_fast_post(segment, slot, self->maxvalue) != 0) return too_many();
+        if (altsem_fast_post(segment, slot, self->maxvalue) != 0) return raise_too_many();
         count_add(self, -1);
     } else {
         return release_recursive_counting(self);
@@ -138,7 +132,7 @@ ALWAYS_INLINE PyObject *release_as(PyObject *op, int type) {
     Py_RETURN_NONE;
 }
 
-RARELY PyObject *too_many_arguments(Py_ssize_t nargs) {
+COLD PyObject *too_many_arguments(Py_ssize_t nargs) {
     PyErr_Format(PyExc_TypeError, "__exit__() takes at most 3 arguments (%zd given)", nargs);
     return NULL;
 }

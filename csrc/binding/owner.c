@@ -20,9 +20,7 @@ PyObject *primitive_waiters(PyObject *self, void *unused) {
 
 static Place checked_place(PyObject *module, PyObject *object) {
     State *state = PyModule_GetState(module);
-    if (PyObject_TypeCheck(object, state->primitive)) return place_of(object);
-    PyErr_SetString(PyExc_TypeError, "not a primitive of altsem");
-    return (Place){NULL, NULL};
+    return primitive_in(object, state->primitive, "primitive");
 }
 
 PyObject *module_waiters(PyObject *module, PyObject *object) {

@@ -46,6 +46,16 @@ Place place_of(PyObject *self) {
 }
 #endif
 
+int primitive_is(PyObject *object, PyTypeObject *type, const char *what) {
+    if (PyObject_TypeCheck(object, type)) return 1;
+    PyErr_Format(PyExc_TypeError, "not a %s of altsem", what);
+    return 0;
+}
+
+Place primitive_in(PyObject *object, PyTypeObject *type, const char *what) {
+    return primitive_is(object, type, what) ? place_of(object) : (Place){NULL, NULL};
+}
+
 void primitive_drop(Primitive *self) {
     altsem_slot *slot = any_slot((PyObject *)self);
     altsem_segment *segment = self->segment;

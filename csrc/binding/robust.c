@@ -98,10 +98,7 @@ PyObject *robust_release(PyObject *op) {
 
 static Place lock_in(PyObject *module, PyObject *object) {
     State *state = PyModule_GetState(module);
-    Place place = {NULL, NULL};
-    if (PyObject_TypeCheck(object, state->semlock)) place = place_of(object);
-    else PyErr_SetString(PyExc_TypeError, "not a lock of altsem");
-    return place;
+    return primitive_in(object, state->semlock, "lock");
 }
 
 PyObject *module_death(PyObject *module, PyObject *object) {

@@ -70,10 +70,7 @@ PyType_Spec segment_spec = {"altsem._core.Segment", sizeof(Segment), 0,
 
 PyObject *module_export(PyObject *module, PyObject *object) {
     State *state = PyModule_GetState(module);
-    if (!PyObject_TypeCheck(object, state->primitive)) {
-        PyErr_SetString(PyExc_TypeError, "not a primitive of altsem");
-        return NULL;
-    }
+    if (!primitive_is(object, state->primitive, "primitive")) return NULL;
     PLACE(object);
     altsem_segment_incref(place.segment);
     PyObject *segment = segment_wrap(state, place.segment);
@@ -186,10 +183,7 @@ PyObject *module_lose(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 
 PyObject *module_lost(PyObject *module, PyObject *object) {
     State *state = PyModule_GetState(module);
-    if (!PyObject_TypeCheck(object, state->primitive)) {
-        PyErr_SetString(PyExc_TypeError, "not a primitive of altsem");
-        return NULL;
-    }
+    if (!primitive_is(object, state->primitive, "primitive")) return NULL;
     Primitive *self = (Primitive *)object;
     if (self->segment || !self->lost) Py_RETURN_NONE; /* __init__ called again makes it whole */
     PyObject *sent = PyTuple_GetItem(self->lost, 2);
