@@ -441,27 +441,26 @@ EXPORT int sem_close(sem_t *sem) { return altsem_psem_close(sem) == 0 ? 0 : syst
  * looked up, which could not be done in a signal handler. */
 
 #if defined(SYS_ftruncate) && LONG_MAX > INT_MAX
+/* Writes a number so that it ends where `end` is; returns where it begins. */
+static char *written(unsigned number, char *end) {
+    do *--end = (char)('0' + number % 10);
+    while (number /= 10);
+    return end;
+}
+
 static int is_ours(int fd) {
-    char link[32] = "/proc/self/fd/", target[PATH_MAX], digits[12], directory[32];
-    int at = (int)sizeof digits - 1;
-    digits[at] = 0;
-    for (unsigned rest = (unsigned)fd; at == (int)sizeof digits - 1 || rest; rest /= 10)
-        digits[--at] = (char)('0' + rest % 10);
-    strcat(link, digits + at);
+    char link[32] = "/proc/self/fd/", target[PATH_MAX], digits[12] = "", directory[32] = "";
+    strcat(link, written((unsigned)fd, digits + sizeof digits - 1));
     ssize_t length = readlink(link, target, sizeof target - 1);
     if (length <= 0) return 0;
     target[length] = 0;
     char *file = strrchr(target, '/');
     if (!file || strncmp(file, "/shm.", 5) != 0) return 0;
     *file = 0;
-    at = (int)sizeof directory - 1;
-    directory[at] = 0;
-    for (unsigned rest = geteuid(), first = 1; first || rest; rest /= 10, first = 0)
-        directory[--at] = (char)('0' + rest % 10);
-    at -= 8;
-    memcpy(directory + at, "/altsem-", 8);
+    char *own = written(geteuid(), directory + sizeof directory - 1) - 8;
+    memcpy(own, "/altsem-", 8);
     char *name = strrchr(target, '/');
-    return name && strcmp(name, directory + at) == 0;
+    return name && strcmp(name, own) == 0;
 }
 
 static int reserve(int fd, off_t from, off_t to) {
