@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from .. import _death, _owner
 
     _Class = typing.TypeVar("_Class", bound=type)
+    _SemLock = _core.SemLock
 else:
+    _SemLock = object  # what _Owned is mixed into is one
     typing = Later("typing")
     _owner = Later(f"{__package__.rpartition('.')[0]}._owner")
     _death = Later(f"{__package__.rpartition('.')[0]}._death")
@@ -48,7 +50,7 @@ class _Attribute:
 def _assignable(cls: _Class) -> _Class:
     """Natively, objects of these classes have hardly an attribute, so a program may give a lock a
     `name` or an `owner` of its own.  So it may here; what is ours is then found no more by it."""
-    bases = [base for base in cls.__mro__ if base is cls or base.__module__ == _core.__name__]
+    bases = [base for base in cls.__mro__ if base.__module__ in (__name__, _core.__name__)]
     for base in reversed(bases):
         for name, found in list(vars(base).items()):
             if hasattr(type(found), "__set__") and not name.startswith("_"):
@@ -56,48 +58,39 @@ def _assignable(cls: _Class) -> _Class:
     return cls
 
 
+class _Owned(_SemLock):
+    """Mixed into the locks: who holds it, or held it when it died."""
+
+    __slots__ = ()
+
+    @property
+    def owner(self) -> _owner.Owner | None:
+        """Who holds it; None if it is free or nobody can be named."""
+        return _owner.owner_of(self)
+
+    @property
+    def robust(self) -> bool:
+        """Whether it is taken over when its owner dies: docs/robust.md."""
+        return self._robust
+
+    @property
+    def owner_died(self) -> _death.Death | None:
+        """For the holder of a robust lock: the owner that died with it, until this one releases."""
+        return _death.death_of(self)
+
+
 @_assignable
 @_core.own_methods
-class Lock(_core.Lock, Travels, _native.Lock):
+class Lock(_core.Lock, Travels, _Owned, _native.Lock):
     """A non-recursive lock of processes.  Any process may release it, unless it is `robust`: then
     only the one that holds it, and if that one dies the next gets it."""
 
-    @property
-    def owner(self) -> _owner.Owner | None:
-        """Who holds it; None if it is free or nobody can be named."""
-        return _owner.owner_of(self)
-
-    @property
-    def robust(self) -> bool:
-        """Whether it is taken over when its owner dies: docs/robust.md."""
-        return self._robust
-
-    @property
-    def owner_died(self) -> _death.Death | None:
-        """For the holder of a robust lock: the owner that died with it, until this one releases."""
-        return _death.death_of(self)
-
 
 @_assignable
 @_core.own_methods
-class RLock(_core.RLock, Travels, _native.RLock):
+class RLock(_core.RLock, Travels, _Owned, _native.RLock):
     """A lock of processes that the thread which holds it may take again.  If it is `robust`, and
     that thread dies, the next gets it."""
-
-    @property
-    def owner(self) -> _owner.Owner | None:
-        """Who holds it; None if it is free or nobody can be named."""
-        return _owner.owner_of(self)
-
-    @property
-    def robust(self) -> bool:
-        """Whether it is taken over when its owner dies: docs/robust.md."""
-        return self._robust
-
-    @property
-    def owner_died(self) -> _death.Death | None:
-        """For the holder of a robust lock: the owner that died with it, until this one releases."""
-        return _death.death_of(self)
 
 
 @_assignable
