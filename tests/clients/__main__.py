@@ -53,6 +53,13 @@ def command(*words: str) -> tuple[str, ...]:
 
 NEEDS_NAMES = "names of C code need `run`"
 
+SHARED_ARRAY = Client(
+    "SharedArray",
+    "create, attach, delete",
+    ("SharedArray",),
+    ("sharedarray.py",),
+    enabled=NEEDS_NAMES,
+)
 CLIENTS = (
     Client("multiprocessing", "Pool", (), ("pool_only.py",)),
     Client("torch", "DataLoader, 2 workers, fork and spawn", TORCH, ("torch_loader.py",)),
@@ -83,13 +90,7 @@ CLIENTS = (
         ("ipc.py",),
         enabled=NEEDS_NAMES,
     ),
-    Client(
-        "SharedArray",
-        "create, attach, delete",
-        ("SharedArray",),
-        ("sharedarray.py",),
-        enabled=NEEDS_NAMES,
-    ),
+    SHARED_ARRAY,
     Client("scikit-learn", "GridSearchCV, n_jobs=2", ("scikit-learn",), ("sklearn_grid.py",)),
     Client("dask", "scheduler of processes", ("dask[bag]",), ("dask_processes.py",)),
     Client("celery", "worker, prefork", ("celery",), ("celery_prefork.py",)),
@@ -129,13 +130,7 @@ QUICK = (
     ),
     Client("torch", "in short", TORCH, ("torch_quick.py", "file_descriptor")),
     Client("torch", "200 MB in flight, /dev/shm of 64 MB", TORCH, ("torch_large.py",), bed="small"),
-    Client(
-        "SharedArray",
-        "create, attach, delete",
-        ("SharedArray",),
-        ("sharedarray.py",),
-        enabled=NEEDS_NAMES,
-    ),
+    SHARED_ARRAY,
 )
 
 

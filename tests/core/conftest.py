@@ -85,6 +85,19 @@ OFFSETS = {
 }
 
 
+def compiled(cdef: str, source: str, folder: Path, *flags: str) -> ModuleType:
+    """A module by itself, of C code that includes files of the core."""
+    ffi = cffi.FFI()
+    ffi.cdef(cdef)
+    ffi.set_source(
+        "_altsem_core",
+        source,
+        include_dirs=[str(CSRC), str(Path(__file__).parent)],
+        extra_compile_args=["-std=c11", "-O2", "-g", *flags],
+    )
+    return load(Path(ffi.compile(tmpdir=str(folder))))
+
+
 def declarations(header: str) -> str:
     """What cffi has to know, taken from the header itself so that the two cannot drift apart."""
     text = re.sub(r"/\*.*?\*/", " ", header, flags=re.DOTALL)

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
-import cffi
 import pytest
 
-from core.conftest import CSRC
-from core.crew import load
+from core.conftest import compiled
 
 T = TypeVar("T")
 
@@ -78,15 +75,7 @@ static fenced at_the_fence(void) {
 
 @pytest.fixture(scope="module")
 def module(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
-    ffi = cffi.FFI()
-    ffi.cdef(CDEF)
-    ffi.set_source(
-        "_altsem_core",
-        SOURCE,
-        include_dirs=[str(CSRC)],
-        extra_compile_args=["-std=c11", "-O2", "-g"],
-    )
-    return load(Path(ffi.compile(tmpdir=str(tmp_path_factory.mktemp("owner")))))
+    return compiled(CDEF, SOURCE, tmp_path_factory.mktemp("owner"))
 
 
 def in_a_thread(work: Callable[[], T]) -> T:

@@ -7,15 +7,12 @@ functions of the test.  So nothing here depends on the speed of the machine.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import cffi
 import pytest
 
-from core.conftest import CSRC
-from core.crew import load
+from core.conftest import compiled
 from core.kit import FOREVER
 
 FREE, TOKEN, CHANGE = range(3)
@@ -81,15 +78,7 @@ static int spin_once(uint64_t *word, int until, uint32_t low, int woken, int64_t
 
 @pytest.fixture(scope="module")
 def module(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
-    ffi = cffi.FFI()
-    ffi.cdef(CDEF)
-    ffi.set_source(
-        "_altsem_core",
-        SOURCE,
-        include_dirs=[str(CSRC)],
-        extra_compile_args=["-std=c11", "-O2", "-g"],
-    )
-    return load(Path(ffi.compile(tmpdir=str(tmp_path_factory.mktemp("spin")))))
+    return compiled(CDEF, SOURCE, tmp_path_factory.mktemp("spin"))
 
 
 class World:

@@ -13,11 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-import cffi
 import pytest
 
-from core.conftest import CSRC
-from core.crew import load
+from core.conftest import compiled
 from core.kit import EINTR, ETIMEDOUT, FOREVER, NOW, OK
 
 SECOND, MS = 1_000_000_000, 1_000_000
@@ -45,15 +43,7 @@ extern "Python" {
 
 
 def build(folder: Path, *flags: str) -> ModuleType:
-    ffi = cffi.FFI()
-    ffi.cdef(CDEF)
-    ffi.set_source(
-        "_altsem_core",
-        '#include "simulated.c"',
-        include_dirs=[str(CSRC), str(Path(__file__).parent)],
-        extra_compile_args=["-std=c11", "-O2", "-g", *flags],
-    )
-    return load(Path(ffi.compile(tmpdir=str(folder))))
+    return compiled(CDEF, '#include "simulated.c"', folder, *flags)
 
 
 @pytest.fixture(scope="module")
