@@ -26,6 +26,9 @@ _deadline = pytest.StashKey[float]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell has what it runs in the background ignore it, and so would the programs of the tests.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # Now, while pytest does not capture: a hung test must be able to speak past the capture.
     config.stash[_stderr] = os.dup(2)
 
