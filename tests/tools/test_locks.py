@@ -641,3 +641,25 @@ def test_goes_on_looking_until_it_is_interrupted() -> None:
         finally:
             process.kill()
     assert locks("--watch", "0").returncode == 64
+
+
+def test_watch_ends_when_its_reader_has_left() -> None:
+    command = [sys.executable, "-m", "altsem", "locks", "--watch", "0.05", str(os.getpid())]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline()
+            process.stdout.close()
+            assert process.wait(timeout=30) == 0
+        finally:
+            process.kill()
+
+
+def test_watch_ends_when_there_is_no_room_for_what_it_says() -> None:
+    command = [sys.executable, "-m", "altsem", "locks", "--watch", "0.05", str(os.getpid())]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False
+        )
+    assert done.returncode == 74
+    assert "could not be written" in done.stderr

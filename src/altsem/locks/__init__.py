@@ -90,6 +90,8 @@ def _watch(options: argparse.Namespace) -> int:
                 print(time.strftime("%H:%M:%S"))
             _show(seen, options)
             sys.stdout.flush()
+            if getattr(sys.stdout, "lost", None) is not None:
+                return 0  # the reader has left, or there is no room: _streams.py says which
             time.sleep(options.watch)
     except KeyboardInterrupt:
         return 0
