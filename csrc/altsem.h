@@ -281,6 +281,9 @@ void altsem_barrier_withdraw(altsem_segment *segment, altsem_slot *slot, uint32_
 int altsem_barrier_trip(altsem_segment *segment, altsem_slot *slot, uint32_t generation);
 /* The action has failed: breaks the generation, unless it was broken or reset meanwhile. */
 void altsem_barrier_fail(altsem_segment *segment, altsem_slot *slot, uint32_t generation);
+/* Whether the calling thread runs an action now, and of which generation: whoever would arrive from
+ * there waits for itself. */
+int altsem_barrier_acting(const altsem_slot *slot, uint32_t *generation);
 /* Breaks it: all who wait, and all who come, get -EPIPE until a reset. */
 void altsem_barrier_abort(altsem_segment *segment, altsem_slot *slot);
 /* Empties it and makes it whole: whoever waits gets -EPIPE. */

@@ -40,6 +40,12 @@ static int meet_others(Place place, PyObject *action, int limited, double second
     int to_act = action != Py_None, result;
     int64_t deadline = ALTSEM_FOREVER;
     uint32_t generation;
+    if (to_act && altsem_barrier_acting(place.slot, &generation)) {
+        /* In its own action, which would be waited for for ever.  Natively the time of this call
+         * would have to be over first, if it has any. */
+        altsem_barrier_fail(place.segment, place.slot, generation);
+        return -EPIPE;
+    }
     for (int again = 0;; again = 1) {
         SLEEP(result, altsem_barrier_arrive(place.segment, place.slot, to_act, ALTSEM_FOREVER,
                                             index, &generation));

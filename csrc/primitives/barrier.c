@@ -240,6 +240,17 @@ void altsem_barrier_fail(altsem_segment *segment, altsem_slot *slot, uint32_t ge
     end_action(segment, slot, generation, BROKEN);
 }
 
+/* What says so in the word could be the number of another thread, in another PID namespace; what says
+ * so in `holder` is of this generation only if its number is. */
+int altsem_barrier_acting(const altsem_slot *slot, uint32_t *generation) {
+    const altsem_thread *me = altsem_self();
+    uint64_t seen = get(slot);
+    uint64_t holder = atomic_load_explicit(&slot->holder, memory_order_relaxed);
+    *generation = generation_of(seen);
+    return is_full(seen) && count_of(seen) == altsem_token_tid(me->token) &&
+           altsem_low(holder) != 0 && holder == signed_by(*generation, me->id);
+}
+
 void altsem_barrier_abort(altsem_segment *segment, altsem_slot *slot) {
     uint64_t seen = get(slot);
     while (!is_broken(seen) && !end(segment, slot, &seen, BROKEN, 1)) continue;

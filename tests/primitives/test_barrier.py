@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -123,6 +124,26 @@ def test_an_action_that_raises_breaks_its_own_generation(make: Callable[..., Any
     with pytest.raises(ZeroDivisionError):
         barrier.wait()
     assert (other.result(), barrier.broken) == (BROKEN, True)
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_an_action_that_waits_for_its_own_barrier_breaks_it(make: Callable[..., Any]) -> None:
+    barrier = make(2, lambda: barrier.wait(0.05))
+    parties = [Party(barrier) for _ in range(2)]
+    assert answers(*parties) == [BROKEN, BROKEN]
+    assert barrier.broken
+
+
+def test_an_action_that_waits_for_its_own_barrier_and_goes_on_has_broken_it() -> None:
+    def action() -> None:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            barrier.wait()
+
+    barrier = altsem.Barrier(2, action)
+    parties = [Party(barrier) for _ in range(2)]
+    assert answers(*parties) == [BROKEN, BROKEN]
+    barrier.reset()
+    assert not barrier.broken
 
 
 def test_an_action_that_raises_breaks_no_later_generation() -> None:

@@ -271,7 +271,8 @@ class Barrier(_native.Barrier):
         Returns the order of arrival, 0 to parties-1, different for each.  Raises
         threading.BrokenBarrierError if the barrier is or gets broken, also by this call's time
         being over, and what the action raised in the one that ran it.  As in threading, the time an
-        action takes does not count: once all have come no timeout breaks the barrier.
+        action takes does not count: once all have come no timeout breaks the barrier.  An action
+        that waits for its own barrier breaks it.
         """
         index = self._rendezvous.meet(self._action, self._timeout if timeout is None else timeout)
         if index is None:
