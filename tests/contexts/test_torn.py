@@ -323,3 +323,31 @@ pool.join()
 print("ended")
 """
     assert run(code).split() == ["torn", "torn", "ended"]
+
+
+@pytest.mark.parametrize("method", ["altsem-spawn", "altsem-forkserver"])
+def test_a_child_that_does_not_see_the_variable_knows_of_robust_locks(
+    run_script: Script, method: str
+) -> None:
+    """Its parent has removed it, or its fork server was started before it was set."""
+    code = """
+import multiprocessing, os, sys, altsem
+def child(queue):
+    print("ALTSEM_ROBUST" in os.environ, queue._rlock.robust)
+    queue._rlock._semlock._midway = True
+    try:
+        queue.get(timeout=0.01)
+    except altsem.TornMessageError:
+        print("torn")
+def main():
+    ctx = multiprocessing.get_context(sys.argv[1])
+    queue = ctx.Queue()
+    del os.environ["ALTSEM_ROBUST"]
+    process = ctx.Process(target=child, args=(queue,))
+    process.start()
+    process.join()
+if __name__ == "__main__":
+    main()
+"""
+    done = run_script(code, method, env={"ALTSEM_ROBUST": "1"})
+    assert done.stdout.split() == ["False", "True", "torn"], done

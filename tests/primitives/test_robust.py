@@ -327,6 +327,20 @@ if __name__ == "__main__":
     assert lines[6:] == ["multiprocessing.synchronize", "[]"]
 
 
+def test_the_variable_is_read_once_by_the_drop_in_too(run_script: Script) -> None:
+    code = """
+import altsem, os
+altsem.Lock()
+os.environ["ALTSEM_ROBUST"] = sys.argv[1]
+altsem.install(force=True)
+import multiprocessing
+print(altsem.Lock().robust, multiprocessing.Lock()._semlock._robust)
+"""
+    for before, after in ("0", "1"), ("1", "0"):
+        done = run_script("import sys" + code, after, env={"ALTSEM_ROBUST": before})
+        assert done.stdout.split() == [str(before == "1")] * 2, done
+
+
 # --- many deaths ----------------------------------------------------------------------------------
 
 PEOPLE = 8

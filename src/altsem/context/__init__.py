@@ -154,11 +154,16 @@ class _Child:
 
     _target: typing.Any
     _args: tuple[typing.Any, ...]
+    _altsem_robust = False  # so are the locks of the queues that it is given
 
     # Whoever asks for the signature is shown that one.
     @wraps(process.BaseProcess.__init__)  # type: ignore[misc]
     def __init__(self, *args: typing.Any, **kwargs: typing.Any) -> None:
         super().__init__(*args, **kwargs)
+        from .. import _core
+
+        if _core.robust_by_default():
+            self._altsem_robust = True
         managers = sys.modules.get("multiprocessing.managers")
         if managers is not None and self._target is not None:
             self._place_manager(managers)
@@ -179,6 +184,10 @@ class _Child:
         from . import adopt
 
         adopt.adopt(AltsemContext)  # what comes next sets the context without asking it
+        if self._altsem_robust:  # also where ALTSEM_ROBUST is not as it was in the parent
+            from . import robust
+
+            robust.guard()
         return super()._bootstrap(*args, **kwargs)  # type: ignore[misc]
 
 

@@ -66,7 +66,8 @@ _EXECUTORS = (
 
 def _robust_places() -> list[tuple[str, str, str]]:
     """Those where locks are made robust, and queues and pools know of it; none without that."""
-    if os.environ.get("ALTSEM_ROBUST") != "1":
+    core = sys.modules.get(f"{ROOT}._core")  # has read the variable, once and for all
+    if not (core.robust_by_default() if core else os.environ.get("ALTSEM_ROBUST") == "1"):
         return []
     return [
         (f"{package}.{module}", cls, key)
