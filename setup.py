@@ -153,6 +153,8 @@ class Build(build_ext):
             place: machine for machine, (_, _, places) in MACHINES.items() for place in places
         }
         # A program may bring a libc along that has been built for other directories.
+        # The dynamic linker of musl writes nothing for $LIB, and says nothing if it cannot load it.
+        placed["$LIB"] = own
         self._lay("triplets", {**placed, WIDE: own, NARROW: own})
         self._lay("lib64", {**placed, WIDE: own, NARROW: PARTNERS[own]})
 

@@ -115,7 +115,11 @@ def test_after_a_change_of_user_names_are_the_new_users(agent: str) -> None:
         assert other.end() == ""
 
 
-def test_a_library_for_one_libc_serves_programs_of_another(tmp_path: Path, beds: Beds) -> None:
+@pytest.mark.parametrize("library", [PRELOAD, ENTRY], ids=["itself", "of run"])
+def test_a_library_for_one_libc_serves_programs_of_another(
+    tmp_path: Path, beds: Beds, library: str
+) -> None:
+    beds.preload = library
     if not dropin.tool("musl-gcc") or dropin.bed_excuse():
         pytest.skip("no musl-gcc, or no bed")
     beds.program = made(tmp_path, (HERE / "agent.c").read_text(), compiler="musl-gcc")
