@@ -88,8 +88,10 @@ def files() -> tuple[int, int]:
                 needed = _judge_and_remove(directory, name, users)
                 removed += needed is False
                 unsure += needed is None
-            if names:
-                os.rmdir(path)  # if it was the last
+            # If nothing is left in it: also that of a program which was killed before it had made
+            # its first file, or after it had removed its last.  Who makes one now makes the
+            # directory anew.
+            os.rmdir(path)
     return removed, unsure
 
 

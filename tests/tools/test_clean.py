@@ -70,6 +70,21 @@ def named(name: str = "/n") -> altsem.SemLock:
     return altsem.SemLock(1, 1, 1, name, False)
 
 
+def test_the_directory_of_a_program_goes_that_was_killed_before_it_made_a_file_in_it(
+    private: Path,
+) -> None:
+    private.mkdir(0o700)
+    assert _clean.files() == (0, 0)
+    assert not private.exists()
+
+
+def test_an_empty_directory_that_is_not_private_stays(private: Path) -> None:
+    private.mkdir()
+    private.chmod(0o755)
+    assert _clean.files() == (0, 0)
+    assert private.is_dir()
+
+
 # The part of an identity that tells processes apart which had the same pid (process/owner.h).
 PROCESS = ((1 << 21) - 1) << 20
 
