@@ -95,7 +95,32 @@ def test_verbose_and_status_say_whether_it_is_in() -> None:
     assert line(*status).startswith("not in (")
     assert line(*RUN, "--force", *status).startswith("in: ")
     off = {"ALTSEM_PRELOAD": "0", "LD_PRELOAD": altsem.preload_path()}
-    assert line(*status, env=off).startswith("in (but turned off)")
+    assert line(*status, env=off).startswith("in (but turned off by ALTSEM_PRELOAD=0): ")
+
+
+@pytest.mark.parametrize("switch", ["ALTSEM_PRELOAD", "ALTSEM"])
+def test_what_is_said_of_it_is_not_that_it_works_where_it_is_turned_off(
+    monkeypatch: pytest.MonkeyPatch, switch: str
+) -> None:
+    for name in ("ALTSEM_PRELOAD", "ALTSEM", "LD_PRELOAD"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(switch, "0")
+    for loaded in (True, False):
+        monkeypatch.setattr(preload, "is_loaded", lambda loaded=loaded: loaded)
+        said = preload.said()
+        assert f"{switch}=0" in said and said.endswith("C code finds the system's names only")
+        assert said.startswith("in (" if loaded else "not in (") and "sets" not in said
+
+
+def test_what_is_said_of_it_is_not_that_run_loads_it_where_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("ALTSEM_PRELOAD", "ALTSEM", "LD_PRELOAD"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(preload, "is_loaded", lambda: False)
+    assert "run` sets LD_PRELOAD" in preload.said()
+    monkeypatch.setattr(preload, "_PACKAGE", str(tmp_path))
+    assert preload.said().startswith("not in (there is none")
 
 
 def test_status_tells_of_the_systems_own_also_with_it() -> None:

@@ -107,9 +107,18 @@ def variables() -> dict[str, str]:
 
 def said() -> str:
     """Whether it is in, for `status`."""
+    off = next((f"{name}=0" for name in (SWITCH, "ALTSEM") if os.environ.get(name) == "0"), "")
+    theirs = "C code finds the system's names only"
     if is_loaded():
-        off = " (but turned off)" if os.environ.get(SWITCH) == "0" else ""
-        return f"in{off}: C code finds altsem where the system's names fail"
+        if off:
+            return f"in (but turned off by {off}): {theirs}"
+        return "in: C code finds altsem where the system's names fail"
     if of(os.environ.get(VARIABLE, "")):
         return f"not in, although {VARIABLE} names it"
-    return f"not in (`python -m {ROOT} run` sets {VARIABLE}): C code finds the system's names only"
+    if off:
+        why = f"{off} has `python -m {ROOT} run` leave it out"
+    elif not entry():
+        why = f"there is none that {VARIABLE} could name"
+    else:
+        why = f"`python -m {ROOT} run` sets {VARIABLE}"
+    return f"not in ({why}): {theirs}"
