@@ -101,6 +101,9 @@ def test_names_of_c_code_fail_without_dev_shm_and_work_with_the_library() -> Non
     found = row(told, "names of C code")
     assert found["status"] == "bad" and "[Errno 2]" in found["answer"]
     assert found["data"]["preloaded"] == {"sem_open": {"value": True}, "shm_open": {"value": True}}
+    # What the library does is asked, also where it is turned off.
+    _, told = examine(bed=("gone",), env={"ALTSEM_PRELOAD": "0"})
+    assert row(told, "names of C code")["data"]["preloaded"] == found["data"]["preloaded"]
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def programs(backends: list[str]) -> dict[str, Program]:
     found = {"native": Program("native.py"), "names of C": Program("c_names.py")}
     library = preload.entry()
     if library:
-        env = (("ALTSEM", ""), (preload.VARIABLE, library))
+        env = (("ALTSEM", ""), (preload.SWITCH, ""), (preload.VARIABLE, library))
         found["preloaded"] = Program("c_names.py", env=env)
     with contextlib.suppress(Exception):  # a package that is there, and broken
         if importlib.util.find_spec("torch"):
