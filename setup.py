@@ -25,6 +25,8 @@ PRELOADED = (
     "csrc/names/shm.c",
     "csrc/memory/directory.c",
     "csrc/process/clock.c",
+    "csrc/process/owner.c",
+    "csrc/process/proc.c",
 )
 
 

@@ -9,9 +9,10 @@
  * close unmaps it.  What is mapped is in a list, known by the file's device and inode: a name that was
  * removed and made again is another semaphore.
  *
- * The list outlives forks of every kind.  Its lock says by its pid which process holds it: held by
- * another process, it was copied from an ancestor while a thread held it that is not here, and is
- * free.  What it guards is whole at every moment: an entry is complete before it is in the list, goes
+ * The list outlives forks of every kind.  Its lock says which process holds it: held by another
+ * process, it was copied from an ancestor while a thread held it that is not here, and is free.  It
+ * says so by the generation, and by the pid as well where that does not notice a fork; the pid alone
+ * would be the parent's own in a child that is the first process of a PID namespace, too.  What it guards is whole at every moment: an entry is complete before it is in the list, goes
  * out of it with one write, and a count is one write.  At worst a count is too high by one, and the
  * mapping stays until the process ends.
  */
@@ -31,6 +32,7 @@
 #include <unistd.h>
 
 #include "names/private.h"
+#include "process/owner.h"
 
 /* Of the same length as the system's "sem.", so that the same names are too long.  And another one:
  * what has that prefix in our directory are semaphores of ours, not of the libc. */
@@ -59,12 +61,13 @@ typedef struct entry {
 } entry;
 
 static entry *entries;
-static _Atomic int holder; /* pid of the process of which a thread holds the lock; 0: none */
+static _Atomic uint64_t
+    holder; /* generation << 32 | pid, of whom a thread holds the lock; 0: none */
 
 static void lock(void) {
-    int me = (int)getpid();
+    uint64_t me = (uint64_t)altsem_generation() << 32 | (uint32_t)getpid();
     for (;;) {
-        int seen = 0;
+        uint64_t seen = 0;
         if (atomic_compare_exchange_strong(&holder, &seen, me)) return;
         if (seen != me && atomic_compare_exchange_strong(&holder, &seen, me)) return;
         sched_yield(); /* held for a few system calls */

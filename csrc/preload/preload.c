@@ -19,7 +19,8 @@
  * ALTSEM=0 and ALTSEM_PRELOAD=0 turn it off, at any time.  So does a name that begins with PROBE: by
  * those this package finds out what the system's own functions do.
  *
- * Nothing happens when it is loaded, or in what this file does not define; nothing is ever printed.
+ * When it is loaded, one page is marked as wiped in the child of a fork (process/owner.c).  Nothing
+ * happens in what this file does not define; nothing is ever printed.
  * Neither sem_open() nor shm_open() may be called in a signal handler; ftruncate() may.
  *
  * Who compiles all of csrc/ into an extension does not want these functions in it.
